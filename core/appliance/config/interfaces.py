@@ -1,0 +1,28 @@
+"""How a plugin learns which logical interfaces a configuration has, without knowing who declares them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogicalInterface:
+    """A logical interface as configured."""
+
+    name: str
+    """Logical name: ``wan``, ``lan``, ``sync``."""
+    device: str
+    """Kernel device that carries it (for a VLAN: the VLAN's own device)."""
+    addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
+
+
+@runtime_checkable
+class ProvidesInterfaces(Protocol):
+    """A table that declares logical interfaces."""
+
+    def logical_interfaces(self) -> Mapping[str, LogicalInterface]:
+        """All of them by logical name."""
+        ...

@@ -1,0 +1,32 @@
+"""PUBLIC. Everything the author of a plugin needs; the page to read first.
+
+A plugin is a class with an ``api`` version and hook implementations. The host makes one instance per
+appliance, so two nodes can live in one process: never keep state at module level.
+"""
+
+from appliance.plugin.context import Context as Context
+from appliance.plugin.context import Lagged as Lagged
+from appliance.plugin.context import Logger as Logger
+from appliance.plugin.context import Metrics as Metrics
+from appliance.plugin.context import NoProvider as NoProvider
+from appliance.plugin.context import Overflow as Overflow
+from appliance.plugin.context import ProviderFailed as ProviderFailed
+from appliance.plugin.context import Started as Started
+from appliance.plugin.context import Subscription as Subscription
+from appliance.plugin.contributions import Argument as Argument
+from appliance.plugin.contributions import Check as Check
+from appliance.plugin.contributions import Command as Command
+from appliance.plugin.contributions import CommandContext as CommandContext
+from appliance.plugin.contributions import ConfigTable as ConfigTable
+from appliance.plugin.contributions import CrashPolicy as CrashPolicy
+from appliance.plugin.contributions import Finding as Finding
+from appliance.plugin.contributions import ImagePart as ImagePart
+from appliance.plugin.contributions import Isolation as Isolation
+from appliance.plugin.contributions import Migration as Migration
+from appliance.plugin.contributions import Probe as Probe
+from appliance.plugin.contributions import Service as Service
+from appliance.plugin.contributions import SyncSection as SyncSection
+from appliance.plugin.contributions import Where as Where
+from appliance.plugin.hookspecs import hookimpl as hookimpl
+from appliance.plugin.node import Node as Node
+from appliance.plugin.version import API as API

@@ -1,0 +1,1 @@
+"""CARP: virtual addresses that move between nodes."""

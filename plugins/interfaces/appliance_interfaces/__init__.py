@@ -1,0 +1,1 @@
+"""Logical interfaces: names bound to devices, addresses, VLANs and static routes."""
