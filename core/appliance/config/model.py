@@ -5,9 +5,9 @@ Pydantic stays at this edge: models are validated once, are frozen, and services
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -101,15 +101,14 @@ class Config:
                 return table
         return None
 
-    def providing(self, protocol: type[P]) -> P | None:
+    def providing(self, protocol: Callable[..., P]) -> P | None:
         """The first table whose model satisfies a runtime-checkable protocol.
 
         This is how a plugin depends on a capability (`ProvidesInterfaces`), not on another plugin.
         """
-        for table in self._tables.values():
-            if isinstance(table, protocol):
-                return table
-        return None
+        # Declared as Callable because mypy refuses protocols where type[P] is expected.
+        kind = cast("type[P]", protocol)
+        return next((table for table in self._tables.values() if isinstance(table, kind)), None)
 
     @property
     def tables(self) -> Mapping[str, Model]:

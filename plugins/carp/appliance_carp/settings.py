@@ -1,0 +1,96 @@
+"""What the carp service is told: plain frozen values, picklable and cheap to compare.
+
+The service runs in a process of its own, so nothing here may pull in pydantic. `config.py` turns the
+validated table into these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from typing import Literal
+
+VhidKey = tuple[str, int]
+"""Logical interface and VHID: what names a virtual host on this node."""
+
+VIRTUAL_MAC_PREFIX = "00:00:5e:00:01"
+"""CARP and VRRP for IPv4; CARP uses it for IPv6 as well (FreeBSD, OpenBSD ip_carp.c)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VipSettings:
+    """One virtual host: a VHID on an interface and everything it carries."""
+
+    name: str
+    interface: str
+    vhid: int
+    addresses: tuple[IPv4Interface | IPv6Interface, ...]
+    aliases: tuple[IPv4Interface | IPv6Interface, ...] = ()
+    """IP aliases stacked on it: follow it and are hashed with it, send no heartbeat of their own."""
+    password: str
+    advbase: int
+    """Seconds; 0 is our sub-second extension (OpenBSD's meaning: the interval is advskew/256 s)."""
+    advskew: int
+    """1/256 seconds, as configured (demotion is added by the election)."""
+    dead_ratio: int = 3
+    fast: bool = False
+    """Send sub-second adverts when every peer speaks them."""
+    peers: tuple[IPv4Address | IPv6Address, ...] = ()
+    """Unicast peers; empty means multicast."""
+
+    @property
+    def key(self) -> VhidKey:
+        """Logical interface and VHID."""
+        return (self.interface, self.vhid)
+
+    @property
+    def mac(self) -> str:
+        """The virtual MAC."""
+        return f"{VIRTUAL_MAC_PREFIX}:{self.vhid:02x}"
+
+    @property
+    def all_addresses(self) -> tuple[IPv4Address | IPv6Address, ...]:
+        """Every address that moves with the VHID, without prefix."""
+        return tuple(each.ip for each in (*self.addresses, *self.aliases))
+
+    @property
+    def families(self) -> frozenset[int]:
+        """IP versions that send heartbeats."""
+        return frozenset(each.version for each in self.addresses)
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Eight bytes that are equal on two nodes exactly when the address sets are."""
+        listed = sorted({each.packed for each in self.all_addresses}, key=lambda packed: (len(packed), packed))
+        return hashlib.sha256(b"".join(listed)).digest()[:8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortSettings:
+    """One parent interface on which virtual hosts live, or the sync interface."""
+
+    interface: str
+    device: str
+    addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarpSettings:
+    """Everything the service needs."""
+
+    node: str
+    vips: tuple[VipSettings, ...]
+    ports: tuple[PortSettings, ...]
+    sync: PortSettings | None = None
+    password: str
+    """Authenticates the messages between our own nodes."""
+    preempt: bool = True
+    preempt_delay_s: float = 0.0
+    profile: Literal["book", "fast", "custom"] = "book"
+    hello: Literal["all", "sync"] = "all"
+    realtime: bool = True
+
+    def vip(self, key: VhidKey) -> VipSettings | None:
+        """The virtual host of this key."""
+        return next((vip for vip in self.vips if vip.key == key), None)
