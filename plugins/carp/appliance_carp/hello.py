@@ -24,7 +24,7 @@ import ipaddress
 import struct
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from appliance_carp.vocabulary import State, VhidKey
@@ -65,6 +65,7 @@ class HelloKey:
 class VhidStatus:
     """One VHID of the sender."""
 
+    key: VhidKey
     state: State
     advskew: int
     """As configured, not demoted."""
@@ -90,7 +91,7 @@ class Hello:
     preempt: bool = False
     profile: int = 0
     """32-bit hash of what both nodes must agree on (timers, preempt)."""
-    vhids: Mapping[VhidKey, VhidStatus] = field(default_factory=dict)
+    vhids: tuple[VhidStatus, ...] = ()
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Own addresses per logical interface, for probing and for attributing adverts."""
 
@@ -139,19 +140,22 @@ def _name(text: str) -> bytes:
 def _blocks(hello: Hello) -> list[tuple[bytes, list[bytes]]]:
     """Return per interface its head (name, addresses) and its VHID records."""
     blocks = []
-    for interface in sorted({key[0] for key in hello.vhids} | set(hello.sources)):
+    for interface in sorted({status.key[0] for status in hello.vhids} | set(hello.sources)):
         addresses = [ipaddress.ip_address(one) for one in hello.sources.get(interface, ())][:ADDRESSES_MAX]
         packed = b"".join(bytes((one.version,)) + one.packed for one in addresses)
         head = _name(interface) + bytes((len(addresses),)) + packed
         records = [
-            _VHID.pack(
-                vhid, _STATES.index(status.state), status.advskew, _family_bits(status.families), status.fingerprint
-            )
-            for (name, vhid), status in sorted(hello.vhids.items(), key=lambda item: item[0])
-            if name == interface
+            _record(status)
+            for status in sorted(hello.vhids, key=lambda status: status.key)
+            if status.key[0] == interface
         ]
         blocks.append((head, records))
     return blocks
+
+
+def _record(status: VhidStatus) -> bytes:
+    families = _family_bits(status.families)
+    return _VHID.pack(status.key[1], _STATES.index(status.state), status.advskew, families, status.fingerprint)
 
 
 def _family_bits(families: Iterable[int]) -> int:
@@ -237,7 +241,7 @@ def _parse_signed(signed: bytes) -> Part:
         raise ValueError("part")
     reader = _Reader(signed, _HEAD.size)
     node = reader.name()
-    vhids: dict[VhidKey, VhidStatus] = {}
+    vhids: list[VhidStatus] = []
     sources: dict[str, tuple[str, ...]] = {}
     interfaces = reader.byte()
     if interfaces > INTERFACES_MAX:
@@ -248,7 +252,7 @@ def _parse_signed(signed: bytes) -> Part:
         for _ in range(reader.byte()):
             number, state, advskew, families, mark = _VHID.unpack(reader.take(_VHID.size))
             present = frozenset(family for family, bit in ((4, 1), (6, 2)) if families & bit)
-            vhids[name, number] = VhidStatus(_STATES[state], advskew, present, mark)
+            vhids.append(VhidStatus((name, number), _STATES[state], advskew, present, mark))
     hello = Hello(
         node=node,
         incarnation=incarnation,
@@ -259,7 +263,7 @@ def _parse_signed(signed: bytes) -> Part:
         fast=bool(flags & _FAST),
         preempt=bool(flags & _PREEMPT),
         profile=profile,
-        vhids=vhids,
+        vhids=tuple(vhids),
         sources=sources,
     )
     return Part(part, parts, hello)
@@ -338,18 +342,6 @@ def _join(newest: Hello, parts: Iterable[Hello]) -> Hello:
     vhids: dict[VhidKey, VhidStatus] = {}
     sources: dict[str, tuple[str, ...]] = {}
     for part in parts:
-        vhids.update(part.vhids)
+        vhids.update((status.key, status) for status in part.vhids)
         sources.update(part.sources)
-    return Hello(
-        node=newest.node,
-        incarnation=newest.incarnation,
-        sequence=newest.sequence,
-        demotion=newest.demotion,
-        enabled=newest.enabled,
-        maintenance=newest.maintenance,
-        fast=newest.fast,
-        preempt=newest.preempt,
-        profile=newest.profile,
-        vhids=vhids,
-        sources=sources,
-    )
+    return replace(newest, vhids=tuple(vhids[key] for key in sorted(vhids)), sources=sources)
