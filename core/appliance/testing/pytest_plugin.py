@@ -11,14 +11,15 @@ runs the tests (the fixtures are ordinary values and work there too).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import trio
     import trio.testing
 
     from appliance.testing.lan import Lan
@@ -48,15 +49,18 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     async def main() -> None:
         await pyfuncitem.obj(**arguments)
 
+    clock = cast("trio.abc.Clock | None", pyfuncitem.funcargs.get("autojump_clock"))
     with single_failure():
-        trio.run(main, clock=pyfuncitem.funcargs.get("autojump_clock"), strict_exception_groups=True)
+        trio.run(main, clock=clock)
     return True
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[Any]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add what the nodes told each other to the report of a failed test."""
-    report: pytest.TestReport = yield
+    report = yield
     nodes = item.stash.get(NODES, [])
     if report.when == "call" and report.failed and nodes:
         from appliance.testing.reporting import last_events

@@ -1,0 +1,272 @@
+"""The rules for each kind of contribution; every function returns what is wrong, as sentences."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import importlib
+import importlib.resources
+import inspect
+import pickle
+import re
+import typing
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from appliance.config import Config, Model
+from appliance.errors import Problem
+from appliance.events import Event, Request, known_events, known_requests
+from appliance.plugin import (
+    Check,
+    Command,
+    ConfigTable,
+    ImagePart,
+    Migration,
+    Node,
+    Service,
+    SyncSection,
+    Where,
+)
+
+TABLE_NAME = re.compile(r"^[a-z][a-z0-9_-]{0,30}$")
+WORD = re.compile(r"^[a-z][a-z0-9-]*$")
+ARGUMENT_NAME = re.compile(r"^(--)?[a-z][a-z0-9_-]*$")
+
+_ELEMENTS: Mapping[str, type] = {
+    "appliance_verify": Problem,
+    "appliance_migrations": Migration,
+    "appliance_services": Service,
+    "appliance_events": type,
+    "appliance_commands": Command,
+    "appliance_checks": Check,
+    "appliance_sync_sections": SyncSection,
+}
+_SINGLE: Mapping[str, type] = {"appliance_config": ConfigTable, "appliance_image": ImagePart}
+
+
+def type_problems(hook: str, answer: object) -> list[str]:
+    """Whether a hook returned what its specification says."""
+    if answer is None:
+        return []
+    if inspect.isawaitable(answer):
+        return ["returned something to await; hooks are synchronous"]
+    if hook in _SINGLE:
+        wanted = _SINGLE[hook]
+        return [] if isinstance(answer, wanted) else [f"returned {type(answer).__name__}, not {wanted.__name__}"]
+    if not isinstance(answer, Sequence) or isinstance(answer, str):
+        return [f"returned {type(answer).__name__}, not a list or tuple"]
+    wanted = _ELEMENTS[hook]
+    return [
+        f"returned an element that is no {wanted.__name__}: {item!r}" for item in answer if not isinstance(item, wanted)
+    ]
+
+
+def shape(value: object) -> object:
+    """A value reduced to what must be equal when a hook is asked again: functions become their names."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return (type(value), *((f.name, shape(getattr(value, f.name))) for f in dataclasses.fields(value)))
+    if isinstance(value, (list, tuple)):
+        return tuple(shape(item) for item in value)
+    if isinstance(value, Mapping):
+        return tuple((key, shape(item)) for key, item in value.items())
+    if callable(value) and not isinstance(value, type):
+        return getattr(value, "__qualname__", type(value).__qualname__)
+    return value
+
+
+def table_problems(table: ConfigTable) -> list[str]:
+    """Whether a table is documented and its model follows the house rules."""
+    problems = []
+    if not TABLE_NAME.match(table.name):
+        problems.append(f"[{table.name}]: a table is named with lower-case letters, digits and dashes")
+    if not table.summary.strip().endswith("."):
+        problems.append(f"[{table.name}]: the summary is not a sentence: {table.summary!r}")
+    model: object = table.model
+    if not (isinstance(model, type) and issubclass(model, Model)):
+        return [*problems, f"[{table.name}]: its model is not an appliance.config.Model"]
+    for part in _models(table.model):
+        if part.model_config.get("extra") != "forbid" or not part.model_config.get("frozen"):
+            problems.append(f"{part.__qualname__} relaxes the base model: unknown keys must be refused, values frozen")
+        problems += [
+            f"[{table.name}]: {part.__qualname__}.{name} has no description; write a docstring under it"
+            for name, field in part.model_fields.items()
+            if not (field.description or "").strip()
+        ]
+    return problems
+
+
+def _models(root: type[Model]) -> list[type[Model]]:
+    found: list[type[Model]] = []
+    todo: list[object] = [root]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, type) and issubclass(item, Model):
+            if item not in found:
+                found.append(item)
+                todo += [field.annotation for field in item.model_fields.values()]
+        else:
+            todo += typing.get_args(item)
+    return found
+
+
+def service_problems(services: Sequence[Service]) -> list[str]:
+    """Whether services can be told apart, compared, started and, if asked for, isolated."""
+    problems = _duplicates("service key", (service.key for service in services))
+    for service in services:
+        name = f"service {service.key!r}"
+        problems += _arity(name, service.run, 2)
+        if service.grace_s <= 0:
+            problems.append(f"{name}: grace_s must be positive")
+        if service.config != copy.copy(service.config):
+            problems.append(f"{name}: its config is not compared by value, so every reload would restart it")
+        if service.isolation is not None:
+            problems += _isolation_problems(name, service)
+    return problems
+
+
+def _isolation_problems(name: str, service: Service) -> list[str]:
+    problems = []
+    module, qualname = getattr(service.run, "__module__", ""), getattr(service.run, "__qualname__", "")
+    try:
+        found: object = importlib.import_module(module)
+        for part in qualname.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError):
+        found = None
+    if found is not service.run:
+        problems.append(f"{name}: run cannot be imported by another process; make it a function of a module")
+    try:
+        again = pickle.loads(pickle.dumps(service.config))
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        return [*problems, f"{name}: its config cannot be pickled for its process: {error}"]
+    if again != service.config:
+        problems.append(f"{name}: its config is not equal to itself after pickling")
+    return problems
+
+
+def event_problems(events: Sequence[type[Event] | type[Request[object]]], package: str) -> list[str]:
+    """Whether events are declared with the decorator, documented, and the plugin's own."""
+    problems = []
+    declared = {*known_events().values(), *known_requests().values()}
+    for kind in events:
+        if kind not in declared:
+            problems.append(f"{kind.__qualname__} is not declared with @event() or @request")
+        if not (kind.__doc__ or "").strip() or (kind.__doc__ or "").startswith(f"{kind.__name__}("):
+            problems.append(f"{kind.__qualname__} has no docstring; it is the documentation of the event")
+        if kind.__module__.partition(".")[0] != package:
+            problems.append(f"{kind.__qualname__} belongs to {kind.__module__}, not to this plugin")
+    return problems
+
+
+def command_problems(commands: Sequence[Command]) -> list[str]:
+    """Whether commands have help and functions that fit where they run."""
+    problems = _duplicates("command", (" ".join(command.path) for command in commands))
+    for command in commands:
+        name = f"command {' '.join(command.path)!r}"
+        if not command.path or not all(WORD.match(word) for word in command.path):
+            problems.append(f"{name}: a path is made of lower-case words")
+        if not command.help.strip():
+            problems.append(f"{name} has no help")
+        for argument in command.arguments:
+            if not ARGUMENT_NAME.match(argument.name):
+                problems.append(f"{name}: {argument.name!r} is not a name for an argument")
+            if not argument.help.strip():
+                problems.append(f"{name}: the argument {argument.name} has no help")
+        if (command.where is Where.DAEMON) is not inspect.iscoroutinefunction(command.run):
+            problems.append(f"{name}: run must be async inside the node, and a plain function for a local command")
+        given = {argument.name.removeprefix("--").replace("-", "_") for argument in command.arguments}
+        problems += _named_arguments(name, command.run, given, leading=1 if command.where is Where.DAEMON else 0)
+    return problems
+
+
+def check_problems(checks: Sequence[Check]) -> list[str]:
+    """Whether checks have names, help and a deadline."""
+    problems = _duplicates("check", (check.name for check in checks))
+    for check in checks:
+        name = f"check {check.name!r}"
+        if not check.help.strip():
+            problems.append(f"{name} has no help")
+        if check.deadline_s <= 0:
+            problems.append(f"{name}: deadline_s must be positive")
+        problems += _arity(name, check.run, 1)
+    return problems
+
+
+def migration_problems(migrations: Sequence[Migration]) -> list[str]:
+    """Whether migrations go forward, each from a version of its own."""
+    problems = _duplicates("migration from version", (str(step.from_version) for step in migrations))
+    return problems + [
+        f"migration {step.from_version} to {step.to_version} does not go forward"
+        for step in migrations
+        if step.to_version <= step.from_version
+    ]
+
+
+def section_problems(sections: Sequence[SyncSection], config: Config, node: Node) -> list[str]:
+    """Whether the transforms of synchronized tables are pure and keep to their tables."""
+    problems = _duplicates("sync section", (section.name for section in sections))
+    for section in sections:
+        name = f"sync section {section.name!r}"
+        own = {key: value for key, value in config.dump().items() if key in section.tables}
+        before = copy.deepcopy(own)
+        sent = section.outbound(own, node)
+        if own != before:
+            problems.append(f"{name}: outbound changes what it is given")
+        if set(sent) - set(section.tables):
+            problems.append(
+                f"{name}: outbound sends tables it does not name: {sorted(set(sent) - set(section.tables))}"
+            )
+        received = section.inbound(sent, own)
+        if own != before:
+            problems.append(f"{name}: inbound changes what it is given")
+        if section.inbound(sent, received) != received:
+            problems.append(f"{name}: receiving the same twice changes something")
+    return problems
+
+
+def image_problems(part: ImagePart | None, package: str) -> list[str]:
+    """Whether what goes into an image exists and is well-formed."""
+    if part is None:
+        return []
+    problems = []
+    for path, resource in part.files.items():
+        owner, _, name = resource.partition(":")
+        if not path.startswith("/"):
+            problems.append(f"image file {path!r} is not an absolute path")
+        if owner.partition(".")[0] != package:
+            problems.append(f"image file {path}: {resource!r} is not a resource of this plugin")
+        elif not name or not importlib.resources.files(owner).joinpath(name).is_file():
+            problems.append(f"image file {path}: there is no resource {resource!r}")
+    problems += [f"image package {name!r} is not a Debian package name" for name in part.packages if not _debian(name)]
+    problems += [f"sysctl {name!r} is not a dotted name" for name in part.sysctls if "." not in name or "/" in name]
+    return problems
+
+
+def _debian(name: str) -> bool:
+    return re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", name) is not None
+
+
+def _duplicates(what: str, names: Iterable[str]) -> list[str]:
+    return [f"{what} {name!r} is there {count} times" for name, count in Counter(names).items() if count > 1]
+
+
+def _arity(name: str, function: Callable[..., object], count: int) -> list[str]:
+    if not _is_async(function):
+        return [f"{name}: run must be an async function"]
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return [f"{name}: run must accept {count} positional arguments"]
+    return []
+
+
+def _is_async(function: Callable[..., object]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
+def _named_arguments(name: str, function: Callable[..., object], given: set[str], leading: int) -> list[str]:
+    try:
+        inspect.signature(function).bind(*range(leading), **dict.fromkeys(given))
+    except TypeError as error:
+        return [f"{name}: its function does not fit its declared arguments: {error}"]
+    return []
