@@ -1,0 +1,133 @@
+"""Writes each node's `appliance.toml`: the example cluster, with what a test wants different."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from appliance.lab.topology import LAN, SYNC, WAN, Network, Topology
+
+ADVSKEW_STEP = 100
+"""The book's convention: primary 0, secondary 100, third 200."""
+PASSWORD = "lab-secret"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vip:
+    """One ``[[carp.vip]]`` entry."""
+
+    name: str
+    interface: str
+    vhid: int
+    addresses: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+    password: str = ""
+    advbase: int = 1
+    advskew: int | None = None
+    """``None``: 0, 100 or 200, by node."""
+    peers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    """How one node's file differs from the example's."""
+
+    profile: str = "book"
+    preempt: bool = True
+    password: str = PASSWORD
+    sync_interface: str | None = SYNC.name
+    extra_vips: tuple[Vip, ...] = ()
+    vips: tuple[Vip, ...] | None = None
+    """Replaces all virtual hosts."""
+    carp: Mapping[str, object] | None = None
+    """Further keys of ``[carp]``, or other values for these."""
+    extra: str = ""
+    """More TOML, appended."""
+    text: str | None = None
+    """Replaces the whole file."""
+
+
+def node_toml(topology: Topology, node: str, settings: NodeSettings | None = None) -> str:
+    """The complete `appliance.toml` of a node."""
+    chosen = settings or NodeSettings()
+    if chosen.text is not None:
+        return chosen.text
+    ordinal = topology.ordinal(node)
+    role = "primary" if ordinal == 1 else "secondary"
+    parts = [
+        f"# Written by `appliance lab` for node {node} of lab {topology.name}.",
+        table("node", name=node, role=role),
+    ]
+    for network in topology.networks:
+        parts.append(interface_table(topology, network, ordinal))
+    carp: dict[str, object] = {
+        "password": chosen.password,
+        "preempt": chosen.preempt,
+        "profile": chosen.profile,
+        "sync_interface": chosen.sync_interface,
+    }
+    parts.append(table("carp", **(carp | dict(chosen.carp or {}))))
+    vips = standard_vips(topology) if chosen.vips is None else chosen.vips
+    parts += [vip_table(vip, ordinal) for vip in (*vips, *chosen.extra_vips)]
+    if chosen.extra:
+        parts.append(chosen.extra.strip() + "\n")
+    return "\n".join(parts)
+
+
+def interface_table(topology: Topology, network: Network, ordinal: int) -> str:
+    """``[interfaces.NAME]`` of one network."""
+    addresses = network.addresses(ordinal, ipv6=topology.ipv6)
+    return table(f"interfaces.{network.name}", device=network.device, addresses=addresses)
+
+
+def standard_vips(topology: Topology) -> tuple[Vip, ...]:
+    """The virtual hosts of the example cluster, LAN first; one VHID carries IPv4 and IPv6."""
+    networks = sorted((n for n in topology.networks if n.vips), key=lambda n: (n is not LAN, n is not WAN, n.ordinal))
+    return tuple(
+        Vip(
+            name=name,
+            interface=network.name,
+            vhid=vhid,
+            addresses=tuple(a for a in addresses if topology.ipv6 or ":" not in a),
+        )
+        for network in networks
+        for name, vhid, addresses in network.vips
+    )
+
+
+def vip_table(vip: Vip, ordinal: int) -> str:
+    """One ``[[carp.vip]]`` of the node with this number."""
+    skew = (ordinal - 1) * ADVSKEW_STEP if vip.advskew is None else vip.advskew
+    optional = {"aliases": vip.aliases or None, "password": vip.password or None, "peers": vip.peers or None}
+    return table(
+        "carp.vip",
+        many=True,
+        name=vip.name,
+        interface=vip.interface,
+        vhid=vip.vhid,
+        addresses=vip.addresses,
+        advbase=vip.advbase,
+        advskew=skew,
+        **optional,
+    )
+
+
+def table(header: str, *, many: bool = False, **values: object) -> str:
+    """A TOML table; ``None`` leaves a key out."""
+    head = f"[[{header}]]" if many else f"[{header}]"
+    lines = [f"{key} = {literal(value)}" for key, value in values.items() if value is not None]
+    return "\n".join([head, *lines]) + "\n"
+
+
+def literal(value: object) -> str:
+    """A TOML value of a bool, number, text or list of these."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Sequence):
+        return "[" + ", ".join(literal(item) for item in value) + "]"
+    raise TypeError(f"no TOML for {type(value).__qualname__}")

@@ -1,0 +1,122 @@
+"""What happens to a node's processes and to its power."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from appliance.errors import RefusedError, UsageError
+from appliance.lab import netns
+from appliance.lab.plan import NODE_GROUP, Software
+
+if TYPE_CHECKING:
+    from appliance.lab.lab import Lab
+
+STOP_DEADLINE_S = 15.0
+"""More than what init grants the node's software."""
+POLL_S = 0.01
+
+
+def kill(lab: Lab, node: str, what: str) -> tuple[int, ...]:
+    """SIGKILL to the main process, to all processes but init, or to those whose command contains a word."""
+    init, main = _init_and_main(lab, node)
+    others = [pid for pid in netns.pids(lab.topology.namespace(node)) if pid not in (init, main)]
+    if what == "main":
+        chosen = [main]
+    elif what == "all":
+        # Children first: a guard must not live on to see the others die.
+        chosen = [*others, main]
+    else:
+        chosen = [pid for pid in others if what in netns.command_line(pid) or what in netns.process_name(pid)]
+        if not chosen:
+            running = "; ".join(f"{pid} {netns.process_name(pid)}: {netns.command_line(pid)}" for pid in others)
+            raise UsageError(f"no process of {node} is called {what!r}", hint=f"It has: {running or 'no children'}.")
+    netns.send_signal(chosen, signal.SIGKILL)
+    return tuple(chosen)
+
+
+def freeze(lab: Lab, node: str) -> None:
+    """SIGSTOP to everything."""
+    netns.send_signal(_all(lab, node), signal.SIGSTOP)
+
+
+def thaw(lab: Lab, node: str) -> None:
+    """SIGCONT to everything."""
+    netns.send_signal(_all(lab, node), signal.SIGCONT)
+
+
+def off(lab: Lab, node: str) -> None:
+    """Takes the power away.
+
+    First every process, all at once, because software that saw one cable go could still speak on
+    another; then all links in one request, and at the same time the far end of a direct cable; then
+    what is left of the machine.
+    """
+    lab.topology.ordinal(node)
+    if not lab.has_power(node):
+        raise RefusedError(f"{node} has no power", hint=f"appliance lab power-on {node}")
+    namespace = lab.topology.namespace(node)
+    cables = lab.topology.cables_of(node)
+    first = [pid for pid in (lab.init_facts(node).get("init"),) if isinstance(pid, int)]
+    running = netns.pids(namespace)
+    netns.send_signal([*(pid for pid in first if pid in running), *running], signal.SIGKILL)
+    commands = [["ip", "-n", namespace, "link", "set", "group", str(NODE_GROUP), "down"]]
+    for cable in cables:
+        if lab.topology.is_direct(cable.network):
+            far = [other.port for other in lab.topology.cables if other.switch == cable.switch and other is not cable]
+            commands += [["ip", "-n", lab.topology.namespace(cable.switch), "link", "set", p, "down"] for p in far]
+    started = [subprocess.Popen(command) for command in commands]
+    for process in started:
+        process.wait(timeout=netns.COMMAND_DEADLINE_S)
+    netns.kill_all(namespace)
+    for cable in cables:
+        netns.batch("ip", lab.topology.namespace(cable.switch), [f"link del {cable.port}"])
+    netns.delete([namespace])
+    lab.socket(node).unlink(missing_ok=True)
+
+
+def stop(lab: Lab, node: str) -> None:
+    """An orderly stop, as ``systemctl stop`` does it."""
+    init, _ = _init_and_main(lab, node)
+    netns.send_signal([init], signal.SIGUSR2)
+    _wait_state(lab, node, {"stopped", "failed"})
+
+
+def start(lab: Lab, node: str) -> None:
+    """Starts the software again."""
+    init = lab.init_facts(node).get("init")
+    if not isinstance(init, int):
+        raise RefusedError(f"{node} runs no software", hint="Build the lab with the appliance's software.")
+    netns.send_signal([init], signal.SIGUSR1)
+    _wait_state(lab, node, {"running"})
+
+
+def _wait_state(lab: Lab, node: str, wanted: set[str]) -> None:
+    deadline = time.monotonic() + STOP_DEADLINE_S
+    while lab.init_facts(node).get("state") not in wanted:
+        if time.monotonic() > deadline:
+            raise RefusedError(
+                f"{node} is {lab.init_facts(node).get('state')}, not {' or '.join(sorted(wanted))}",
+                hint=f"See {lab.log(node)}",
+            )
+        time.sleep(POLL_S)
+
+
+def _init_and_main(lab: Lab, node: str) -> tuple[int, int]:
+    lab.topology.ordinal(node)
+    if lab.software is not Software.APPLIANCE:
+        raise RefusedError(f"{node} runs no software", hint="Build the lab with the appliance's software.")
+    facts = lab.init_facts(node)
+    init, main = facts.get("init"), facts.get("pid")
+    if not isinstance(init, int) or not isinstance(main, int):
+        raise RefusedError(
+            f"the software of {node} is not running ({facts.get('state', 'no init')})", hint=f"See {lab.log(node)}"
+        )
+    return init, main
+
+
+def _all(lab: Lab, node: str) -> tuple[int, ...]:
+    lab.topology.ordinal(node)
+    return netns.pids(lab.topology.namespace(node))
