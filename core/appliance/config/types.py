@@ -10,22 +10,33 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Strict
+from pydantic_core import PydanticCustomError
 
-Ipv4 = Annotated[IPv4Address, Strict(False)]
-Ipv6 = Annotated[IPv6Address, Strict(False)]
-Ip = Annotated[IPv4Address | IPv6Address, Strict(False)]
-Ipv4Cidr = Annotated[IPv4Interface, Strict(False)]
-Ipv6Cidr = Annotated[IPv6Interface, Strict(False)]
-Network = Annotated[IPv4Network | IPv6Network, Strict(False)]
+
+def _is_text(value: object) -> object:
+    # The address classes also take integers and bytes; in a file those are mistakes.
+    if not isinstance(value, str | IPv4Address | IPv6Address | IPv4Network | IPv6Network):
+        raise PydanticCustomError("string_type", "text in quotes is needed")
+    return value
 
 
 def _needs_prefix(value: object) -> object:
     if isinstance(value, str) and "/" not in value:
         raise ValueError(f"an address with its prefix length is needed, such as {value}/24")
-    return value
+    return _is_text(value)
 
 
-Cidr = Annotated[IPv4Interface | IPv6Interface, Strict(False), BeforeValidator(_needs_prefix)]
+# Strict(False) goes on each member: pydantic refuses it on a union.
+Ipv4 = Annotated[IPv4Address, Strict(False), BeforeValidator(_is_text)]
+Ipv6 = Annotated[IPv6Address, Strict(False), BeforeValidator(_is_text)]
+Ip = Ipv4 | Ipv6
+Ipv4Cidr = Annotated[IPv4Interface, Strict(False), BeforeValidator(_needs_prefix)]
+Ipv6Cidr = Annotated[IPv6Interface, Strict(False), BeforeValidator(_needs_prefix)]
+Network = (
+    Annotated[IPv4Network, Strict(False), BeforeValidator(_is_text)]
+    | Annotated[IPv6Network, Strict(False), BeforeValidator(_is_text)]
+)
+Cidr = Ipv4Cidr | Ipv6Cidr
 """An address with its prefix length, ``192.168.1.2/24``."""
 
 DeviceName = Annotated[str, Field(pattern=r"^[^\s/:]{1,15}$")]
@@ -48,7 +59,7 @@ def _is_positive(value: float) -> float:
     return value
 
 
-Seconds = Annotated[float, Strict(False), AfterValidator(_is_positive)]
+Seconds = Annotated[float, AfterValidator(_is_positive)]
 """A duration in seconds."""
 
 Secret = SecretStr

@@ -1,0 +1,119 @@
+"""Questions about pydantic models by key path: which keys are known here, and which values are secret."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from types import UnionType
+from typing import Annotated, Union, get_args, get_origin
+
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr
+from pydantic.fields import FieldInfo
+
+from appliance.config.model import NodeTable, PluginsTable
+from appliance.config.positions import KeyPath
+
+CORE_TABLES: Mapping[str, type[BaseModel]] = {"node": NodeTable, "plugins": PluginsTable}
+"""Tables that belong to no plugin."""
+
+# A second net below the models: a misspelled key, or the table of a plugin that did not load, has no model
+# that could say what is secret.
+_SOUNDS_SECRET = re.compile(r"pass(word|wd|phrase)|passwrd|secret|psk|private.?key|token", re.IGNORECASE)
+
+
+def sounds_secret(key: str) -> bool:
+    """Whether a key is better not printed although no model says so."""
+    return _SOUNDS_SECRET.search(key) is not None
+
+
+def _branches(annotation: object) -> Iterator[object]:
+    """The types a value may have, without `Annotated`, unions, aliases and root models around them."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _branches(get_args(annotation)[0])
+    elif origin is Union or origin is UnionType:
+        for inner in get_args(annotation):
+            yield from _branches(inner)
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel) and "root" in annotation.model_fields:
+        yield from _branches(annotation.model_fields["root"].annotation)
+    else:
+        yield annotation
+
+
+def _models(annotations: Sequence[object]) -> Iterator[type[BaseModel]]:
+    for annotation in annotations:
+        for branch in _branches(annotation):
+            if isinstance(branch, type) and issubclass(branch, BaseModel):
+                yield branch
+
+
+def _fields(annotations: Sequence[object]) -> dict[str, FieldInfo]:
+    """Fields of all models a value may have, by the name they have in a file."""
+    return {field.alias or name: field for model in _models(annotations) for name, field in model.model_fields.items()}
+
+
+def _step(annotations: Sequence[object], part: str | int) -> list[object]:
+    """The types of one element or key of values of these types."""
+    found: list[object] = []
+    for annotation in annotations:
+        for branch in _branches(annotation):
+            origin, inner = get_origin(branch), get_args(branch)
+            if not isinstance(origin, type) or not inner:
+                continue
+            if isinstance(part, int) and issubclass(origin, Sequence | AbstractSet):
+                found.extend(item for item in inner if item is not Ellipsis)
+            elif isinstance(part, str) and issubclass(origin, Mapping):
+                found.append(inner[1])
+    if isinstance(part, str):
+        field = _fields(annotations).get(part)
+        if field is not None:
+            found.append(field.annotation)
+    return found
+
+
+def known_keys(model: type[BaseModel], path: KeyPath) -> dict[str, str]:
+    """Keys that a table at this path may have, each with its description."""
+    annotations: list[object] = [model]
+    for part in path:
+        annotations = _step(annotations, part)
+    return {name: field.description or "" for name, field in _fields(annotations).items()}
+
+
+def _is_secret(annotations: Sequence[object]) -> bool:
+    return any(
+        isinstance(branch, type) and issubclass(branch, SecretStr | SecretBytes | Secret)
+        for annotation in annotations
+        for branch in _branches(annotation)
+    )
+
+
+def _walk(annotations: Sequence[object], data: object, path: KeyPath) -> Iterator[KeyPath]:
+    if _is_secret(annotations):
+        yield path
+    elif isinstance(data, dict):
+        for key, value in data.items():
+            below = _step(annotations, key)
+            if not below and _may_be_secret(key, annotations):
+                yield (*path, key)
+            else:
+                yield from _walk(below, value, (*path, key))
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from _walk(_step(annotations, index), value, (*path, index))
+
+
+def _may_be_secret(unknown: str, annotations: Sequence[object]) -> bool:
+    """Whether a key that no model knows sounds secret, or is a secret key misspelled."""
+    names = [name for name, field in _fields(annotations).items() if _is_secret([field.annotation])]
+    return sounds_secret(unknown) or bool(difflib.get_close_matches(unknown, names, n=1))
+
+
+def secret_paths(data: Mapping[str, object], models: Mapping[str, type[BaseModel]]) -> frozenset[KeyPath]:
+    """Paths of all values that must not be printed; `models` are the tables' by name."""
+    found: set[KeyPath] = set()
+    for name, value in data.items():
+        model = models.get(name) or CORE_TABLES.get(name)
+        found.update(_walk([model] if model else [], value, (name,)))
+    return frozenset(found)
