@@ -1,0 +1,1 @@
+"""Access to the kernel's network: netlink, packet and raw sockets, nftables, namespaces, capabilities."""
