@@ -57,7 +57,7 @@ def node_toml(topology: Topology, node: str, settings: NodeSettings | None = Non
     role = "primary" if ordinal == 1 else "secondary"
     parts = [
         f"# Written by `appliance lab` for node {node} of lab {topology.name}.",
-        table("node", name=node, role=role),
+        table("node", {"name": node, "role": role}),
     ]
     for network in topology.networks:
         parts.append(interface_table(topology, network, ordinal))
@@ -67,7 +67,7 @@ def node_toml(topology: Topology, node: str, settings: NodeSettings | None = Non
         "profile": chosen.profile,
         "sync_interface": chosen.sync_interface,
     }
-    parts.append(table("carp", **(carp | dict(chosen.carp or {}))))
+    parts.append(table("carp", carp | dict(chosen.carp or {})))
     vips = standard_vips(topology) if chosen.vips is None else chosen.vips
     parts += [vip_table(vip, ordinal) for vip in (*vips, *chosen.extra_vips)]
     if chosen.extra:
@@ -78,7 +78,7 @@ def node_toml(topology: Topology, node: str, settings: NodeSettings | None = Non
 def interface_table(topology: Topology, network: Network, ordinal: int) -> str:
     """``[interfaces.NAME]`` of one network."""
     addresses = network.addresses(ordinal, ipv6=topology.ipv6)
-    return table(f"interfaces.{network.name}", device=network.device, addresses=addresses)
+    return table(f"interfaces.{network.name}", {"device": network.device, "addresses": addresses})
 
 
 def standard_vips(topology: Topology) -> tuple[Vip, ...]:
@@ -99,21 +99,21 @@ def standard_vips(topology: Topology) -> tuple[Vip, ...]:
 def vip_table(vip: Vip, ordinal: int) -> str:
     """One ``[[carp.vip]]`` of the node with this number."""
     skew = (ordinal - 1) * ADVSKEW_STEP if vip.advskew is None else vip.advskew
-    optional = {"aliases": vip.aliases or None, "password": vip.password or None, "peers": vip.peers or None}
-    return table(
-        "carp.vip",
-        many=True,
-        name=vip.name,
-        interface=vip.interface,
-        vhid=vip.vhid,
-        addresses=vip.addresses,
-        advbase=vip.advbase,
-        advskew=skew,
-        **optional,
-    )
+    values = {
+        "name": vip.name,
+        "interface": vip.interface,
+        "vhid": vip.vhid,
+        "addresses": vip.addresses,
+        "advbase": vip.advbase,
+        "advskew": skew,
+        "aliases": vip.aliases or None,
+        "password": vip.password or None,
+        "peers": vip.peers or None,
+    }
+    return table("carp.vip", values, many=True)
 
 
-def table(header: str, *, many: bool = False, **values: object) -> str:
+def table(header: str, values: Mapping[str, object], *, many: bool = False) -> str:
     """A TOML table; ``None`` leaves a key out."""
     head = f"[[{header}]]" if many else f"[{header}]"
     lines = [f"{key} = {literal(value)}" for key, value in values.items() if value is not None]

@@ -6,8 +6,9 @@ A fault is remembered by the lab until it is undone, also across processes: `app
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from appliance.errors import UsageError
 from appliance.lab.plan import SWITCH
@@ -49,11 +50,15 @@ class Fault:
         return asdict(self)
 
 
-def fault_from_json(data: dict[str, object]) -> Fault:
+def fault_from_json(data: Mapping[str, Any]) -> Fault:
     """The inverse of `Fault.to_json`."""
-    steps = {key: tuple(Step(**step) for step in data[key]) for key in ("apply", "undo")}  # type: ignore[attr-defined]
-    texts = {key: str(data[key]) for key in ("name", "member", "effect")}
-    return Fault(**texts, **steps)
+    return Fault(
+        name=data["name"],
+        member=data["member"],
+        effect=data["effect"],
+        apply=tuple(Step(**step) for step in data["apply"]),
+        undo=tuple(Step(**step) for step in data["undo"]),
+    )
 
 
 def pull(topology: Topology, member: str, network: str, side: Side = "switch") -> Fault:

@@ -21,8 +21,9 @@ from types import TracebackType
 from typing import IO, Self
 
 from appliance.errors import RefusedError, UnreachableError, UsageError
-from appliance.lab import faults, netns, power, waiting
+from appliance.lab import faults, netns, power, probes, waiting
 from appliance.lab.config import NodeSettings, node_toml
+from appliance.lab.measure import ProbeKind
 from appliance.lab.plan import Plan, Software, build_plan, node_plan
 from appliance.lab.topology import Topology
 
@@ -389,6 +390,21 @@ class Lab:
     def start(self, node: str) -> None:
         """Starts a node's software after `stop`."""
         power.start(self, node)
+
+    # ---- traffic -------------------------------------------------------------------------------
+
+    def probe(
+        self,
+        kind: ProbeKind | str = ProbeKind.UDP,
+        *,
+        seconds: float = 60.0,
+        source: str = "client",
+        target: str = "server",
+        family: int = 4,
+        rate: int = 0,
+    ) -> probes.RunningProbe:
+        """Starts traffic through the firewalls; see `probes.start`."""
+        return probes.start(self, kind, seconds=seconds, source=source, target=target, family=family, rate=rate)
 
     # ---- looking and waiting ---------------------------------------------------------------------
 

@@ -214,6 +214,7 @@ def sysctls_of(topology: Topology, role: str, software: Software) -> dict[str, s
     settings["net/ipv4/conf/all/forwarding"] = forward
     settings["net/ipv6/conf/all/forwarding"] = forward
     if role in topology.hosts:
+        settings["net/ipv4/ping_group_range"] = "0 0"  # the ping probe uses ping sockets
         for device in devices:
             settings[f"net/ipv4/neigh/{device}/retrans_time_ms"] = str(RETRANS_MS)
             settings[f"net/ipv6/neigh/{device}/retrans_time_ms"] = str(RETRANS_MS)
