@@ -14,6 +14,9 @@ from typing import ClassVar, Generic, TypeVar, dataclass_transform
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
+SOURCE = "@source"
+"""Stands for the publisher in ``@event(retain=SOURCE)``: one retained event per service."""
+
 
 class Event:
     """Base of all events. Declare one with `@event()`, never by subclassing alone."""
@@ -38,7 +41,7 @@ def event(*, retain: str | tuple[str, ...] | None = None) -> Callable[[type[T]],
 
     Args:
         retain: Keep the last event for each value of these fields and replay it to new subscribers.
-            ``()`` keeps one per type; ``None`` keeps nothing.
+            ``()`` keeps one per type, `SOURCE` one per publisher; ``None`` keeps nothing.
     """
 
     def decorate(cls: type[T]) -> type[T]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from appliance.events.base import Event, event
+from appliance.events.base import SOURCE, Event, event
 
 
 class Health(StrEnum):
@@ -100,7 +100,7 @@ class LoopStalled(Event):
     stall_s: float
 
 
-@event(retain=())
+@event(retain=SOURCE)
 class Status(Event):
     """A service's own summary, shown by `show services` and `show ha`. One per source."""
 
