@@ -1,0 +1,139 @@
+"""The `appliance` command: words go to a local command, or to the node, which does the rest.
+
+An operator types `appliance show carp` during an outage, so that path imports neither plugins nor the
+libraries of the node: the node parses the words and renders the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from appliance.control import client, wire
+from appliance.errors import ApplianceError, UnreachableError, UsageError
+
+if TYPE_CHECKING:
+    from appliance.console.grammar import Grammar
+
+# Known to run here, see appliance.console.commands.LOCAL_HEADS (a test compares them).
+LOCAL_HEADS = frozenset({"run", "check", "version", "plugin", "capture", "lab"})
+# Known to run in the node; anything else may be a local command of a plugin.
+DAEMON_HEADS = frozenset({"show", "ha", "events", "doctor", "metrics", "sync", "configure"})
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+SHORT_HELP = """\
+usage: appliance COMMAND [--json] [--socket S]
+
+  show ha            one screen: roles, peers, links, what is wrong and what to do
+  show carp          the virtual addresses in detail
+  ha switchover      hand all virtual addresses to the peer
+  doctor             look for problems, each with its remedy
+  events --follow    what happens, as it happens
+  check -c FILE      validate a configuration
+  run -c FILE        run a node in the foreground
+  help               every command; `appliance COMMAND --help` explains one"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line and return its exit status: 0 done, 1 failed, 2 usage, 3 node unreachable."""
+    try:
+        status = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # `appliance events | head`: nobody reads on. Keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except ApplianceError as error:
+        return _complain(error.message, error.hint, error.exit_code)
+    return status
+
+
+def _dispatch(argv: list[str]) -> int:
+    head = next((word for word in argv if not word.startswith("-")), "")
+    if not argv:
+        print(SHORT_HELP)
+        return 0
+    if argv[0] == "help" or (head not in LOCAL_HEADS and ("--help" in argv or "-h" in argv)):
+        return _help([word for word in argv if not word.startswith("-") and word != "help"])
+    if head in LOCAL_HEADS and argv[0] == head:
+        return _run_here(argv, head)
+    words, path, as_json = _split(argv)
+    if words and words[0] in LOCAL_HEADS:
+        return _run_here(argv, words[0])
+    try:
+        return _ask_node(words, path, as_json)
+    except UnreachableError as unreachable:
+        if not words or words[0] in DAEMON_HEADS:
+            raise
+        return _run_here(argv, None, otherwise=unreachable)
+
+
+def _split(argv: list[str]) -> tuple[list[str], str, bool]:
+    """Take the options of the client out: the rest is for the node to understand."""
+    path = os.environ.get("APPLIANCE_SOCKET") or client.DEFAULT_SOCKET
+    words, as_json, rest = [], False, iter(argv)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if word == "--":
+            words += [word, *rest]
+        elif word == "--json":
+            as_json = True
+        elif name in ("--socket", "-s"):
+            path = value if equals else next(rest, "")
+            if not path:
+                raise UsageError(f"{name} needs a value", hint="usage: appliance COMMAND [--json] [--socket S]")
+        else:
+            words.append(word)
+    return words, path, as_json
+
+
+def _ask_node(words: list[str], path: str, as_json: bool) -> int:
+    width = os.get_terminal_size().columns if sys.stdout.isatty() else 0
+    indent = 2 if width else None
+    for reply in client.request(path, words, json=as_json, width=width):
+        if isinstance(reply, wire.Data):
+            print(json.dumps(reply.data, indent=indent), flush=True)
+        elif isinstance(reply, wire.Text):
+            print(reply.text, flush=True)
+        elif isinstance(reply, wire.Failure):
+            return _complain(reply.message, reply.hint, reply.exit)
+        elif isinstance(reply, wire.RunLocally):
+            return _run_here([*words, *(["--json"] if as_json else [])], None)
+        elif isinstance(reply, wire.Exit):
+            return reply.status
+    return 1
+
+
+def _run_here(argv: list[str], head: str | None, *, otherwise: ApplianceError | None = None) -> int:
+    from appliance.console import local
+
+    grammar = local.grammar(head)
+    if otherwise is not None and not grammar.knows(argv):
+        raise otherwise
+    prefix = grammar.help_wanted(argv)
+    if prefix is not None:
+        return _show_help(grammar, prefix)
+    return local.run(grammar.parse(argv))
+
+
+def _help(words: Iterable[str]) -> int:
+    from appliance.console import local
+
+    return _show_help(local.everything(), tuple(words))
+
+
+def _show_help(grammar: Grammar, prefix: tuple[str, ...]) -> int:
+    print(grammar.help(prefix))
+    return 0
+
+
+def _complain(message: str, hint: str, status: int) -> int:
+    sys.stdout.flush()
+    print(f"appliance: {message}\n  {hint}", file=sys.stderr)
+    return status

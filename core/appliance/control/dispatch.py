@@ -1,0 +1,103 @@
+"""Runs one request of the control socket: words to a command, its result to replies.
+
+A command may come from any plugin, so this is a border like the plugin façade: whatever it raises ends
+this command, never the node.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+import trio
+
+from appliance import logs
+from appliance.console import commands as core_commands
+from appliance.console.grammar import Grammar, Parsed
+from appliance.console.render import render, visible
+from appliance.control import wire
+from appliance.control.context import ApplianceView, ControlContext
+from appliance.errors import ApplianceError
+from appliance.plugin import Command, NoProvider, ProviderFailed, Where
+
+Send = Callable[[wire.Reply], Awaitable[None]]
+
+
+class Dispatcher:
+    """Answers requests on behalf of one node."""
+
+    def __init__(self, appliance: ApplianceView) -> None:
+        self._appliance = appliance
+        self._core = core_commands.daemon_commands()
+        self._log = logs.logger(part="control")
+
+    def grammar(self) -> Grammar:
+        """All commands of this moment: a reload may have enabled or disabled a plugin."""
+        return Grammar([*self._core, *(entry.command for entry in self._appliance.plugins.commands())])
+
+    async def answer(self, request: wire.Request, send: Send) -> None:
+        """Run the command and send everything, including the end."""
+        try:
+            end = await self._run(request, send)
+        except Exception as error:  # noqa: BLE001 - the border to plugins' code
+            end = self._failure(error, request)
+        await send(end)
+
+    async def _run(self, request: wire.Request, send: Send) -> wire.Reply:
+        grammar = self.grammar()
+        if request.argv and request.argv[0] in core_commands.LOCAL_HEADS and not grammar.knows(request.argv):
+            return wire.RunLocally()
+        parsed = grammar.parse(request.argv)
+        if parsed.command.where is Where.LOCAL:
+            return wire.RunLocally()
+        context = ControlContext(self._appliance)
+        await self._emit_all(parsed, context, request, send)
+        return wire.Exit(status=context.exit_code)
+
+    async def _emit_all(self, parsed: Parsed, context: ControlContext, request: wire.Request, send: Send) -> None:
+        as_json = request.json or parsed.json
+        result = parsed.command.run(context, **parsed.arguments)
+        if inspect.isasyncgen(result):
+            async with aclosing(result):
+                async for item in result:
+                    await send(_reply(parsed.command, item, as_json, request.width))
+            return
+        if inspect.isawaitable(result):
+            result = await result
+        if result is not None:
+            await send(_reply(parsed.command, result, as_json, request.width))
+
+    def _failure(self, error: Exception, request: wire.Request) -> wire.Failure:
+        while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        match error:
+            case ApplianceError():
+                return wire.Failure(message=error.message, hint=error.hint, exit=error.exit_code)
+            case NoProvider():
+                return wire.Failure(
+                    message=f"nobody on this node can answer: {error}",
+                    hint="The service is not configured, is starting, or has failed: see `appliance show services`.",
+                    exit=1,
+                )
+            case trio.TooSlowError():
+                return wire.Failure(
+                    message="the node did not do it in time",
+                    hint="See `appliance show services` and `appliance doctor`.",
+                    exit=1,
+                )
+        cause = error.__cause__ if isinstance(error, ProviderFailed) and error.__cause__ else error
+        self._log.error("command_failed", argv=list(request.argv), error=f"{type(cause).__name__}: {cause}")
+        return wire.Failure(
+            message=f"`{' '.join(request.argv)}` failed: {type(cause).__name__}: {cause}",
+            hint="This is a bug of the plugin that owns the command: report it with the node's log.",
+            exit=1,
+        )
+
+
+def _reply(command: Command, data: Any, as_json: bool, width: int) -> wire.Reply:
+    if as_json:
+        return wire.Data(data=data)
+    text = command.render(data) if command.render is not None else render(data, width=width)
+    return wire.Text(text=visible(text))

@@ -1,0 +1,217 @@
+"""`appliance doctor`: every check of the core and of the plugins, at once, each under its deadline.
+
+A check is a plugin's code: whatever it does, it becomes a finding. A check that hangs costs its deadline
+and nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from subprocess import DEVNULL, PIPE
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from appliance.errors import ApplianceError, KernelError
+from appliance.events import Alarm, Event, Health, Request
+from appliance.plugin import Check, Finding, Node, NoProvider, Probe
+from appliance.status import SICK_PLUGINS, SICK_SERVICES
+
+if TYPE_CHECKING:
+    from appliance.control.context import ApplianceView
+
+R = TypeVar("R")
+OUTPUT_MAX = 1024 * 1024
+"""Bytes of a command's output: a large rule set fits."""
+OUTPUT_TIME_S = 5.0
+"""For a read-only command; a check's own deadline is usually shorter."""
+FILE_MAX = 64 * 1024
+"""Bytes of a file: a sysctl or a small file of /proc."""
+CONCURRENT_MAX = 16
+"""Checks that run at once; they start processes, and the node has work to do meanwhile."""
+QUEUE_WARN = 0.5
+"""Share of a bus queue: a subscriber that has been this far behind may lose events in a storm."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The finding of one check."""
+
+    name: str
+    plugin: str
+    finding: Finding
+    duration_s: float
+
+
+class NodeProbe:
+    """The `Probe` of a running node."""
+
+    def __init__(self, appliance: ApplianceView) -> None:
+        self._appliance = appliance
+
+    @property
+    def node(self) -> Node:
+        return self._appliance.node
+
+    async def call(self, request: Request[R]) -> R:
+        """Ask the provider of a request, under the check's deadline."""
+        return await self._appliance.bus.call(request)
+
+    def retained(self, kind: type[Event]) -> Sequence[Event]:
+        """The retained events of this type, oldest first."""
+        return tuple(envelope.event for envelope in self._appliance.bus.retained(kind))
+
+    async def output(self, *argv: str) -> str:
+        """Standard output of a read-only command.
+
+        Raises:
+            KernelError: The command is missing, fails, takes too long or says too much.
+        """
+        command = " ".join(argv)
+        hint = f"Try it by hand: {command}"
+        try:
+            with trio.fail_after(OUTPUT_TIME_S):
+                code, out, err = await _output(argv)
+        except trio.TooSlowError:
+            raise KernelError(f"`{command}` did not finish in {OUTPUT_TIME_S:g} s", hint=hint) from None
+        except OSError as error:
+            raise KernelError(f"`{command}` cannot be run: {error.strerror}", hint=hint) from None
+        if code:
+            raise KernelError(f"`{command}` failed: {err.strip() or f'exit status {code}'}", hint=hint)
+        return out
+
+    def read(self, path: str) -> str:
+        """Text of a small file; empty when it does not exist or cannot be read."""
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                return file.read(FILE_MAX)
+        except OSError:
+            return ""
+
+
+async def run_checks(checks: Sequence[tuple[str, Check]], probe: Probe) -> list[Result]:
+    """Run all checks and return their findings in the order of the checks."""
+    results: dict[int, Result] = {}
+    limit = trio.CapacityLimiter(CONCURRENT_MAX)
+
+    async def run_one(index: int, plugin: str, check: Check) -> None:
+        async with limit:
+            began = trio.current_time()
+            finding = await _finding(check, plugin, probe)
+            results[index] = Result(
+                name=check.name, plugin=plugin, finding=finding, duration_s=round(trio.current_time() - began, 3)
+            )
+
+    async with trio.open_nursery() as nursery:
+        for index, (plugin, check) in enumerate(checks):
+            nursery.start_soon(run_one, index, plugin, check)
+    return [results[index] for index in sorted(results)]
+
+
+def core_checks(appliance: ApplianceView) -> list[tuple[str, Check]]:
+    """What the core itself knows to look at."""
+
+    async def plugins(_: Probe) -> Finding:
+        return _list(
+            [f"{entry.name} ({entry.distribution}): {entry.error}" for entry in appliance.plugins.entries
+             if entry.state in SICK_PLUGINS],
+            good="every installed plugin is loaded", bad="plugins that are installed do not run",
+            fix="Fix the plugin's table or its installation; `[plugins] blocked` leaves it out.", health=Health.FAIL,
+        )  # fmt: skip
+
+    async def services(_: Probe) -> Finding:
+        return _list(
+            [f"{service.name} is {service.state}: {service.error}" for service in appliance.supervisor.services()
+             if service.state in SICK_SERVICES],
+            good="every service runs", bad="services are down",
+            fix="Look at the node's log and report it to the distribution that `show services` names.",
+            health=Health.FAIL,
+        )  # fmt: skip
+
+    async def bus(_: Probe) -> Finding:
+        return _list(
+            [f"{queue.name}: {queue.missed} missed, peak {queue.peak} of {queue.capacity}"
+             for queue in appliance.bus.statistics().subscriptions
+             if queue.missed or queue.peak > queue.capacity * QUEUE_WARN],
+            good="every subscriber keeps up", bad="subscribers of the event bus are behind",
+            fix="See `appliance show bus`; the service that subscribes under this name is too slow.",
+            health=Health.WARN,
+        )  # fmt: skip
+
+    async def alarms(probe: Probe) -> Finding:
+        active = [event for event in probe.retained(Alarm) if isinstance(event, Alarm) and event.active]
+        worst = Health.FAIL if any(alarm.health is Health.FAIL for alarm in active) else Health.WARN
+        return _list(
+            [alarm.what for alarm in active], good="no alarm is active", bad="alarms are active",
+            fix=" ".join(dict.fromkeys(alarm.fix for alarm in active)) or "See `appliance show alarms`.", health=worst,
+        )  # fmt: skip
+
+    made = {
+        "plugins": ("Every installed plugin could be loaded", plugins),
+        "services": ("Every service runs", services),
+        "bus": ("No subscriber of the event bus loses events", bus),
+        "alarms": ("No service has raised an alarm", alarms),
+    }
+    return [("core", Check(name=name, help=text, run=run)) for name, (text, run) in made.items()]
+
+
+async def _finding(check: Check, plugin: str, probe: Probe) -> Finding:
+    try:
+        with trio.fail_after(check.deadline_s):
+            finding = await check.run(probe)
+    except trio.TooSlowError:
+        return Finding(
+            health=Health.FAIL,
+            what=f"{check.name}: no result within {check.deadline_s:g} s",
+            fix=f"What it looks at hangs, or the check of {plugin} does: see `appliance show services`.",
+        )
+    except ApplianceError as error:
+        return Finding(health=Health.FAIL, what=f"{check.name}: {error.message}", fix=error.hint)
+    except NoProvider as error:
+        return Finding(
+            health=Health.FAIL,
+            what=f"{check.name}: nobody answers ({error})",
+            fix="The service is starting or has failed: see `appliance show services`.",
+        )
+    except Exception as error:  # noqa: BLE001 - the border to plugins' code
+        return _bug(check, plugin, f"{type(error).__name__}: {error}")
+    return finding if isinstance(finding, Finding) else _bug(check, plugin, "it did not return a finding")
+
+
+def _bug(check: Check, plugin: str, error: str) -> Finding:
+    return Finding(
+        health=Health.FAIL, what=f"{check.name}: the check failed", why=error, fix=f"Report this as a bug of {plugin}."
+    )
+
+
+def _list(items: Sequence[str], *, good: str, bad: str, fix: str, health: Health) -> Finding:
+    if not items:
+        return Finding(health=Health.OK, what=good)
+    return Finding(health=health, what=bad, why="; ".join(items), fix=fix)
+
+
+async def _output(argv: Sequence[str]) -> tuple[int, str, str]:
+    kept = {"out": bytearray(), "err": bytearray()}
+    process = await trio.lowlevel.open_process(list(argv), stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
+
+    async def collect(into: bytearray, stream: trio.abc.ReceiveStream) -> None:
+        async for chunk in stream:
+            if len(into) > OUTPUT_MAX:
+                process.kill()
+                return
+            into += chunk
+
+    try:
+        async with trio.open_nursery() as nursery:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            nursery.start_soon(collect, kept["out"], process.stdout)
+            nursery.start_soon(collect, kept["err"], process.stderr)
+        code = await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    too_much = code < 0 and len(kept["out"]) > OUTPUT_MAX
+    error = f"it printed more than {OUTPUT_MAX} bytes" if too_much else kept["err"].decode(errors="replace")
+    return code, kept["out"].decode(errors="replace"), error
