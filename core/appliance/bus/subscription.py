@@ -59,12 +59,13 @@ class BusSubscription(Generic[E]):
         self.types = types
         self._bus = bus
         self._overflow = overflow
-        self._capacity = COALESCE_MAX if overflow is Overflow.COALESCE else capacity
+        self._coalesces = overflow is Overflow.COALESCE
+        self._capacity = COALESCE_MAX if self._coalesces else capacity
         # An ordered dict and not a deque: in COALESCE the newer fact has to find the older one. Other
         # queues use the sequence number as the key, so that one code path serves all three policies.
         self._queue: OrderedDict[Hashable, Envelope] = OrderedDict()
         for key, envelope in replay:
-            self._queue[self._slot(envelope, key)] = envelope
+            self._queue[key if self._coalesces else envelope.seq] = envelope
         # What is replayed is bounded by the number of facts and must not make a fresh subscriber lag.
         self._replayed = len(self._queue)
         self._lot = trio.lowlevel.ParkingLot()
@@ -83,8 +84,9 @@ class BusSubscription(Generic[E]):
     def put(self, envelope: Envelope, key: Hashable) -> None:
         """Queue one envelope; make room according to the policy when there is none."""
         queue = self._queue
-        slot = self._slot(envelope, key)
-        if self._overflow is Overflow.COALESCE:
+        slot: Hashable = envelope.seq
+        if self._coalesces and key is not None:
+            slot = key
             queue.pop(slot, None)  # the newer fact goes to the end: whatever is queued stays in order of seq
         if len(queue) >= self._capacity + self._replayed:
             self._make_room()
@@ -93,9 +95,6 @@ class BusSubscription(Generic[E]):
             self._peak = load
         if self._lot:
             self._lot.unpark()
-
-    def _slot(self, envelope: Envelope, key: Hashable) -> Hashable:
-        return key if key is not None and self._overflow is Overflow.COALESCE else envelope.seq
 
     def _make_room(self) -> None:
         if self._overflow is Overflow.DROP_OLDEST:
