@@ -6,13 +6,12 @@ validated table into these.
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Literal
 
-VhidKey = tuple[str, int]
-"""Logical interface and VHID: what names a virtual host on this node."""
+from appliance_carp.hello import fingerprint
+from appliance_carp.vocabulary import VhidKey
 
 VIRTUAL_MAC_PREFIX = "00:00:5e:00:01"
 """CARP and VRRP for IPv4; CARP uses it for IPv6 as well (FreeBSD, OpenBSD ip_carp.c)."""
@@ -28,7 +27,7 @@ class VipSettings:
     addresses: tuple[IPv4Interface | IPv6Interface, ...]
     aliases: tuple[IPv4Interface | IPv6Interface, ...] = ()
     """IP aliases stacked on it: follow it and are hashed with it, send no heartbeat of their own."""
-    password: str
+    password: str = field(repr=False)
     advbase: int
     """Seconds; 0 is our sub-second extension (OpenBSD's meaning: the interval is advskew/256 s)."""
     advskew: int
@@ -62,8 +61,7 @@ class VipSettings:
     @property
     def fingerprint(self) -> bytes:
         """Eight bytes that are equal on two nodes exactly when the address sets are."""
-        listed = sorted({each.packed for each in self.all_addresses}, key=lambda packed: (len(packed), packed))
-        return hashlib.sha256(b"".join(listed)).digest()[:8]
+        return fingerprint(self.all_addresses)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +81,7 @@ class CarpSettings:
     vips: tuple[VipSettings, ...]
     ports: tuple[PortSettings, ...]
     sync: PortSettings | None = None
-    password: str
+    password: str = field(repr=False)
     """Authenticates the messages between our own nodes."""
     preempt: bool = True
     preempt_delay_s: float = 0.0

@@ -1,0 +1,150 @@
+"""Role control: switchover, maintenance, disable and enable, each waited for until the new role has settled."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import trio
+
+from appliance.errors import RefusedError
+from appliance.events import HandoverMeasured, SetEnabled, SetMaintenance, Switchover
+from appliance.events.base import Request
+from appliance_carp.events import GetCarp, Reclaim
+from appliance_carp.report import report
+from appliance_carp.station import Station
+from appliance_carp.vocabulary import State, VhidKey
+
+SETTLE_S = 10.0
+"""Book timers settle a handover in at most 3.4 s; after this the answer says that it has not."""
+_MAINTENANCE_FILE = "maintenance"
+_DISABLED_FILE = "disabled"
+
+
+def this_run() -> str:
+    """What identifies this run of the node: a restart of only the heartbeat process keeps it."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot} {os.getppid()}"
+
+
+class RoleControl:
+    """Answers the role requests of one station."""
+
+    def __init__(self, station: Station, now: Callable[[], float], after: Callable[[], None]) -> None:
+        self._station = station
+        self._now = now
+        self._after = after
+        self._one_at_a_time = trio.Lock()
+
+    @staticmethod
+    def wants_maintenance(state_dir: Path) -> bool:
+        """Whether persistent maintenance was left on."""
+        return (state_dir / _MAINTENANCE_FILE).exists()
+
+    @staticmethod
+    def was_disabled(state_dir: Path) -> bool:
+        """Whether `ha disable` was given to this same run of the node."""
+        path = state_dir / _DISABLED_FILE
+        return path.exists() and path.read_text().strip() == this_run()
+
+    async def get(self, request: Request[dict[str, object]]) -> dict[str, object]:
+        """`GetCarp`."""
+        assert isinstance(request, GetCarp)
+        return report(self._station, self._now())
+
+    async def reclaim(self, request: Request[str]) -> str:
+        """`Reclaim`."""
+        assert isinstance(request, Reclaim)
+        if not self._station.machine.resigned:
+            raise RefusedError("there is no switchover to end", hint="Nothing needs to be done.")
+        self._station.perform(self._station.machine.reclaim(self._now()))
+        self._after()
+        return "this node may become MASTER again"
+
+    async def switchover(self, request: Request[str]) -> str:
+        """`Switchover`."""
+        assert isinstance(request, Switchover)
+        async with self._one_at_a_time:
+            masters = self._masters()
+            if not masters:
+                return "nothing to hand over: this node is MASTER of nothing"
+            self._require_successor(force=request.force, doing="switch over")
+            start = self._now()
+            self._station.perform(self._station.machine.resign(start, reason="switchover requested"))
+            self._after()
+            return await self._handover(masters, start)
+
+    async def set_maintenance(self, request: Request[str]) -> str:
+        """`SetMaintenance`."""
+        assert isinstance(request, SetMaintenance)
+        async with self._one_at_a_time:
+            station = self._station
+            if station.maintenance == request.on:
+                return f"maintenance is already {'on' if request.on else 'off'}"
+            masters = self._masters()
+            if request.on and masters:
+                self._require_successor(force=request.force, doing="enter maintenance")
+            flag = self._station.ctx.state_dir / _MAINTENANCE_FILE
+            if request.on:
+                flag.write_text("on\n")
+            else:
+                flag.unlink(missing_ok=True)
+            station.maintenance = request.on
+            start = self._now()
+            station.perform(station.machine.set_maintenance(request.on, start))
+            self._after()
+            if not request.on:
+                return "maintenance is off; this node takes part again"
+            return "maintenance is on" + await self._handover_clause(masters, start)
+
+    async def set_enabled(self, request: Request[str]) -> str:
+        """`SetEnabled`."""
+        assert isinstance(request, SetEnabled)
+        async with self._one_at_a_time:
+            station = self._station
+            if station.enabled == request.on:
+                return f"CARP is already {'enabled' if request.on else 'disabled'} on this node"
+            masters = self._masters()
+            if not request.on and masters:
+                self._require_successor(force=request.force, doing="disable CARP")
+            flag = station.ctx.state_dir / _DISABLED_FILE
+            if request.on:
+                flag.unlink(missing_ok=True)
+            else:
+                flag.write_text(this_run() + "\n")
+            station.enabled = request.on
+            start = self._now()
+            station.perform(station.machine.set_enabled(request.on, start))
+            self._after()
+            if request.on:
+                return "CARP is enabled; this node takes part again"
+            return "CARP is disabled on this node until the next start" + await self._handover_clause(masters, start)
+
+    def _masters(self) -> list[VhidKey]:
+        return [each.key for each in self._station.machine.reports() if each.state is State.MASTER]
+
+    def _require_successor(self, *, force: bool, doing: str) -> None:
+        if force or self._station.machine.best_peer() is not None:
+            return
+        known = [f"{fact.peer}: {fact.summary}" for fact in self._station.peer_facts.values()]
+        raise RefusedError(
+            f"will not {doing}: no healthy peer would take over ({'; '.join(known) or 'no other node is heard'})",
+            hint="Bring the other node up, or repeat with --force and accept the outage.",
+        )
+
+    async def _handover_clause(self, masters: Sequence[VhidKey], start: float) -> str:
+        return "; " + await self._handover(masters, start) if masters else ""
+
+    async def _handover(self, keys: Sequence[VhidKey], start: float) -> str:
+        """Wait until another node is heard as MASTER of every one of these, and say how long it took."""
+        hosts = [self._station.hosts[key] for key in keys if key in self._station.hosts]
+        with trio.move_on_after(SETTLE_S):
+            while any(host.heard_at <= start for host in hosts):
+                await self._station.settled.wait()
+            took_ms = (max(host.heard_at for host in hosts) - start) * 1000
+            sources = {max(host.seen, key=lambda each: host.seen[each].at) for host in hosts}
+            names = sorted({self._station.peers.name_of(source) or source for source in sources})
+            self._station.ctx.publish(HandoverMeasured(to=", ".join(names), duration_ms=took_ms))
+            return f"{len(hosts)} virtual hosts handed over to {', '.join(names)} in {took_ms:.1f} ms"
+        return f"not settled after {SETTLE_S:g} s: nobody is heard as MASTER of all {len(hosts)} virtual hosts"

@@ -1,0 +1,253 @@
+"""The virtual MAC's data path: one macvlan per VHID, always up, gated instead of taken down.
+
+Theory. A macvlan in mode ``bridge`` carries the virtual MAC above the parent device. Taking it down and up
+would be the obvious switch, but a down takes some 16 ms with the kernel's RTNL lock held, and everybody
+else's netlink waits with it. So it stays up, and three things together keep a BACKUP deaf and mute:
+
+* its name is in the nftables set ``closed``, from which prerouting drops: whatever a switch floods to the
+  virtual MAC goes nowhere, even if somebody else's sysctl write opens the next lock;
+* ``ipv4.conf.forwarding=0`` and ``ipv6.conf.disable_ipv6=1`` on it; the latter also stops MLD reports,
+  which would move the switch's entry for the MAC back to us;
+* no address on it, so ARP and ND have nothing to answer.
+
+Becoming MASTER is the inverse, the drop rule last: when it is lifted, everything behind it is in place.
+Virtual addresses carry a host prefix, so that they add no second connected route; packets enter on the
+macvlan and leave on the parent.
+"""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+
+from appliance.errors import KernelError
+from appliance.net import fastpath, nftset
+from appliance_carp.settings import VIRTUAL_MAC_PREFIX
+
+DEVICE_GROUP = 11200
+"""Link group of all our macvlans: found again after a crash, removed together in one message."""
+TABLE = "appliance_carp"
+CLOSED = "closed"
+_RULES = f"""
+table inet {TABLE} {{
+    set {CLOSED} {{
+        type ifname
+    }}
+    chain deaf {{
+        type filter hook prerouting priority -450; policy accept;
+        iifname @{CLOSED} counter drop
+    }}
+}}
+"""
+_DEVICE_NAME_MAX = 15
+Address = IPv4Address | IPv6Address
+
+
+class Kernel:
+    """The two sockets through which the gate is moved. The guard opens its own after the fork."""
+
+    def __init__(self) -> None:
+        self.route = fastpath.Netlink()
+        self.filter = nftset.NetfilterSocket()
+
+    def close(self) -> None:
+        """Close both sockets."""
+        self.route.close()
+        self.filter.close()
+
+
+def device_name(parent: str, parent_index: int, vhid: int) -> str:
+    """The macvlan's name: readable when it fits into the kernel's 15 characters, unique always."""
+    name = f"{parent}.v{vhid}"
+    return name if len(name) <= _DEVICE_NAME_MAX else f"if{parent_index}.v{vhid}"
+
+
+def host_prefix(address: Address) -> int:
+    """Prefix length a virtual address gets in the kernel.
+
+    Link-local addresses need their /64: without that route the kernel does not answer for them.
+    """
+    return 64 if address.version == 6 and address.is_link_local else address.max_prefixlen
+
+
+def install_drop_rule() -> None:
+    """Load the table with the drop rule, keeping the set of an earlier instance closed.
+
+    Raises:
+        KernelError: nft is missing or refused.
+    """
+    try:
+        subprocess.run(["nft", "-f", "-"], input=_RULES, text=True, capture_output=True, check=True, timeout=10)
+    except FileNotFoundError:
+        raise KernelError("nft is not installed", hint="Install the package nftables.") from None
+    except subprocess.CalledProcessError as error:
+        raise KernelError(
+            f"nft refused the rule that keeps a backup deaf: {error.stderr.strip()[:300]}",
+            hint="The node needs CAP_NET_ADMIN and a kernel with nf_tables.",
+        ) from None
+
+
+def remove_drop_rule() -> None:
+    """Remove the table; for an orderly exit after all macvlans are gone."""
+    subprocess.run(["nft", "delete", "table", "inet", TABLE], capture_output=True, check=False, timeout=10)
+
+
+@dataclass(slots=True)
+class _Knobs:
+    """The sysctls of one macvlan that the failover path writes, opened once."""
+
+    forwarding: fastpath.Sysctl
+    disable_ipv6: fastpath.Sysctl
+
+
+@dataclass(slots=True)
+class VirtualMac:
+    """One macvlan and its gate. Created closed."""
+
+    device: str
+    index: int
+    mac: str
+    is_open: bool = False
+    held: tuple[Address, ...] = ()
+    """Addresses that are in the kernel now."""
+    _knobs: _Knobs = field(init=False)
+    _lift: bytes = field(init=False)
+    _drop: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        key = [nftset.interface_key(self.device)]
+        self._lift = nftset.element_change(TABLE, CLOSED, key, add=False)
+        self._drop = nftset.element_change(TABLE, CLOSED, key, add=True)
+
+    @classmethod
+    def create(cls, kernel: Kernel, *, parent: str, parent_index: int, vhid: int, label: str) -> VirtualMac:
+        """Make the macvlan, or adopt one of an earlier instance, and leave it up and closed.
+
+        Raises:
+            KernelError: No CAP_NET_ADMIN, no macvlan support, or the name is taken by something else.
+        """
+        name = device_name(parent, parent_index, vhid)
+        mac = f"{VIRTUAL_MAC_PREFIX}:{vhid:02x}"
+        found = next((link for link in kernel.route.dump_links() if link.name == name), None)
+        if found and (found.kind != "macvlan" or found.mac != mac or found.parent_index != parent_index):
+            kernel.route.request(fastpath.delete_link(found.index))
+            found = None
+        if found is None:
+            kernel.route.request(
+                fastpath.new_macvlan(name=name, parent_index=parent_index, mac=mac, group=DEVICE_GROUP)
+            )
+            found = next(link for link in kernel.route.dump_links() if link.name == name)
+            kernel.route.batch([fastpath.set_link(found.index, alias=label)])
+        vmac = cls(device=name, index=found.index, mac=mac)
+        vmac._prepare(kernel)
+        return vmac
+
+    def _prepare(self, kernel: Kernel) -> None:
+        kernel.filter.send(self._drop)
+        kernel.route.batch([fastpath.addrgenmode_none(self.index)])
+        v4, v6 = f"net/ipv4/conf/{self.device}", f"net/ipv6/conf/{self.device}"
+        # rp_filter 2, not 0: the kernel takes the maximum with "all", and loose mode works where strict does not.
+        for path, value in (
+            (f"{v4}/arp_ignore", "1"),
+            (f"{v4}/arp_announce", "2"),
+            (f"{v4}/rp_filter", "2"),
+            (f"{v6}/accept_dad", "0"),
+            (f"{v6}/dad_transmits", "0"),
+            (f"{v6}/accept_ra", "0"),
+            (f"{v6}/autoconf", "0"),
+        ):
+            with fastpath.Sysctl(path) as knob:
+                knob.write(value)
+        self._knobs = _Knobs(fastpath.Sysctl(f"{v4}/forwarding"), fastpath.Sysctl(f"{v6}/disable_ipv6"))
+        leftover = [info.address for info in kernel.route.dump_addresses(self.index) if info.family == 2]
+        self.held = tuple(leftover)
+        self.close(kernel)
+        kernel.route.request(fastpath.link_up(self.index))
+
+    def open(self, kernel: Kernel, addresses: Sequence[Address]) -> None:
+        """MASTER: addresses and forwarding first, then the drop rule goes."""
+        self._knobs.disable_ipv6.write("0")
+        self._knobs.forwarding.write("1")
+        self._add(kernel, addresses)
+        kernel.filter.send(self._lift, tolerate=(errno.ENOENT,))
+        self.held = tuple(addresses)
+        self.is_open = True
+
+    def close(self, kernel: Kernel) -> None:
+        """BACKUP: the drop rule first, then IPv6 as a whole (no MLD leave is sent), then IPv4."""
+        kernel.filter.send(self._drop)
+        self._knobs.disable_ipv6.write("1")
+        self._knobs.forwarding.write("0")
+        kernel.route.batch(
+            [fastpath.delete_address(self.index, ip, host_prefix(ip)) for ip in self.held if ip.version == 4]
+        )
+        self.held = ()
+        self.is_open = False
+
+    def change(self, kernel: Kernel, addresses: Sequence[Address]) -> tuple[Address, ...]:
+        """While open: add and remove the difference; answers with what was added."""
+        gone = [ip for ip in self.held if ip not in addresses]
+        new = tuple(ip for ip in addresses if ip not in self.held)
+        kernel.route.batch([fastpath.delete_address(self.index, ip, host_prefix(ip)) for ip in gone])
+        self._add(kernel, new)
+        self.held = tuple(addresses)
+        return new
+
+    def repair(self, kernel: Kernel) -> bool:
+        """Close again what somebody else's sysctl write has opened; whether there was anything to close.
+
+        ``ip_forward`` 0→1 and any write to ``all.disable_ipv6`` reset every device, ours included. The
+        drop rule has kept the device deaf in the meantime.
+        """
+        forwarding, disabled = ("1", "0") if self.is_open else ("0", "1")
+        wrong = self._knobs.forwarding.read() != forwarding or self._knobs.disable_ipv6.read() != disabled
+        if wrong and self.is_open:
+            self.open(kernel, self.held)
+        elif wrong:
+            self._knobs.disable_ipv6.write("1")
+            self._knobs.forwarding.write("0")
+        return wrong
+
+    def remove(self, kernel: Kernel) -> None:
+        """Close, delete the device and forget its name in the set."""
+        self.close(kernel)
+        kernel.route.batch([fastpath.delete_link(self.index)])
+        kernel.filter.send(self._lift, tolerate=(errno.ENOENT,))
+        self.release()
+
+    def release(self) -> None:
+        """Close the kept file descriptors."""
+        self._knobs.forwarding.close()
+        self._knobs.disable_ipv6.close()
+
+    def filenos(self) -> list[int]:
+        """File descriptors the guard has to keep."""
+        return [self._knobs.forwarding.fileno(), self._knobs.disable_ipv6.fileno()]
+
+    def _add(self, kernel: Kernel, addresses: Iterable[Address]) -> None:
+        messages = [fastpath.add_address(self.index, ip, host_prefix(ip), nodad=True) for ip in addresses]
+        failed = [code for code in kernel.route.batch(messages) if code not in (0, errno.EEXIST)]
+        if failed:
+            raise KernelError(
+                f"an address could not be added to {self.device}: {errno.errorcode.get(failed[0], failed[0])}",
+                hint="Look for the same address on another interface ('ip -br addr').",
+            )
+
+
+def close_leftovers(kernel: Kernel, keep: Iterable[str]) -> None:
+    """Remove macvlans of an earlier instance that no longer belong to the configuration."""
+    wanted = set(keep)
+    gone = [
+        link
+        for link in kernel.route.dump_links()
+        if link.group == DEVICE_GROUP and link.kind == "macvlan" and link.name not in wanted
+    ]
+    kernel.route.batch([fastpath.delete_link(link.index) for link in gone])
+
+
+def remove_all(kernel: Kernel) -> None:
+    """Delete every macvlan of ours in one message: 0.25 s for 510 of them, instead of 20 ms each."""
+    kernel.route.batch([fastpath.delete_group(DEVICE_GROUP)])

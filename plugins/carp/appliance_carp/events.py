@@ -1,0 +1,17 @@
+"""Requests that the carp service answers. Roles, demotion and role control are in `appliance.events`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from appliance.events import Request, request
+
+
+@request
+class GetCarp(Request[dict[str, Any]]):
+    """What `show carp --json` prints; see `docs/cli.md` for its shape."""
+
+
+@request
+class Reclaim(Request[str]):
+    """End a switchover early: this node may become MASTER again by the ordinary rules."""

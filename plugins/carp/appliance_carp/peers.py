@@ -1,0 +1,132 @@
+"""What the other nodes say of themselves, and what follows: who could take over, who has gone silent.
+
+Pure bookkeeping over hellos, with ``now`` as an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from appliance.events import PeerChanged
+from appliance_carp.hello import Hello
+from appliance_carp.vocabulary import PeerView, State, VhidKey
+
+SILENT_S = 3.5
+"""A peer that has missed three hellos is not counted on any more."""
+FORGET_S = 3600.0
+"""A peer silent for an hour is no longer shown."""
+PEERS_MAX = 16
+"""More nodes than any cluster has; hellos are authenticated, this only bounds a misconfiguration."""
+
+
+@dataclass(slots=True)
+class _Peer:
+    hello: Hello
+    last_heard: float
+    alive: bool = True
+
+
+class PeerBook:
+    """The other nodes by name."""
+
+    def __init__(self) -> None:
+        self._peers: dict[str, _Peer] = {}
+
+    def heard(self, hello: Hello, now: float) -> bool:
+        """Take a hello in; whether it says anything new (else only the time moved)."""
+        known = self._peers.get(hello.node)
+        if known is None and len(self._peers) >= PEERS_MAX:
+            return False
+        self._peers[hello.node] = _Peer(hello, now)
+        return known is None or not known.alive or _substance(known.hello) != _substance(hello)
+
+    def expire(self, now: float) -> bool:
+        """Notice who has gone silent; whether anybody has."""
+        gone = [peer for peer in self._peers.values() if peer.alive and now - peer.last_heard > SILENT_S]
+        for peer in gone:
+            peer.alive = False
+        for name in [name for name, peer in self._peers.items() if now - peer.last_heard > FORGET_S]:
+            del self._peers[name]
+        return bool(gone)
+
+    def died(self, name: str) -> None:
+        """A probe has found this peer dead before its silence did."""
+        if name in self._peers:
+            self._peers[name].alive = False
+
+    def views(self) -> list[PeerView]:
+        """The peers as the election sees them."""
+        return [_view(peer) for peer in self._peers.values()]
+
+    def silent(self) -> list[str]:
+        """Names of the peers that were here and are not heard any more."""
+        return [name for name, peer in self._peers.items() if not peer.alive]
+
+    def name_of(self, source: str) -> str:
+        """The node that owns a source address; empty when unknown."""
+        for name, peer in self._peers.items():
+            if any(source in addresses for addresses in peer.hello.sources.values()):
+                return name
+        return ""
+
+    def addresses_of(self, name: str) -> Mapping[str, tuple[str, ...]]:
+        """A peer's own addresses by logical interface."""
+        return self._peers[name].hello.sources if name in self._peers else {}
+
+    def fingerprints(self, key: VhidKey) -> set[bytes]:
+        """Address-set fingerprints that living peers have for a VHID."""
+        return {
+            entry.fingerprint
+            for peer in self._peers.values()
+            if peer.alive
+            for entry in peer.hello.vhids
+            if entry.key == key
+        }
+
+    def masters(self, key: VhidKey) -> list[str]:
+        """Names of living peers that say they are MASTER of a VHID."""
+        return [
+            name
+            for name, peer in self._peers.items()
+            if peer.alive and any(entry.key == key and entry.state is State.MASTER for entry in peer.hello.vhids)
+        ]
+
+    def facts(self, own_demotion: int) -> Iterable[PeerChanged]:
+        """The peers as the bus hears of them."""
+        for name, peer in self._peers.items():
+            view = _view(peer)
+            healthy = view.alive and view.enabled and not view.maintenance and view.demotion <= own_demotion
+            yield PeerChanged(
+                peer=name, alive=view.alive, healthy=healthy, demotion=view.demotion, summary=_summary(view, peer.hello)
+            )
+
+
+def _substance(hello: Hello) -> object:
+    return (hello.enabled, hello.maintenance, hello.demotion, hello.fast, hello.vhids, hello.sources, hello.incarnation)
+
+
+def _view(peer: _Peer) -> PeerView:
+    hello = peer.hello
+    return PeerView(
+        name=hello.node,
+        alive=peer.alive,
+        enabled=hello.enabled,
+        maintenance=hello.maintenance,
+        demotion=hello.demotion,
+        fast=hello.fast,
+        serves=frozenset(entry.key for entry in hello.vhids if entry.state in (State.BACKUP, State.MASTER)),
+        sources=frozenset(address for addresses in hello.sources.values() for address in addresses),
+    )
+
+
+def _summary(view: PeerView, hello: Hello) -> str:
+    if not view.alive:
+        return "not heard any more"
+    if not view.enabled:
+        return "disabled by command"
+    if view.maintenance:
+        return "in maintenance"
+    masters = sum(entry.state is State.MASTER for entry in hello.vhids)
+    role = f"MASTER of {masters} of {len(hello.vhids)}" if masters else "BACKUP"
+    return f"{role}, demotion {view.demotion}" if view.demotion else role

@@ -1,0 +1,173 @@
+"""From a frame on a port to something the election hears: parsing, TTL, authentication, judgement.
+
+The order of the checks is FreeBSD's (ip_carp.c, carp_input_c): length, version, checksum, VHID, TTL, digest.
+Whatever fails is counted on the virtual host it claims to be about, and named in an alarm when an operator
+has to know.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from appliance_carp import wire
+from appliance_carp.alarms import Trouble
+from appliance_carp.host import VirtualHost
+from appliance_carp.port import Port
+from appliance_carp.stamp import Verdict
+from appliance_carp.station import Station
+from appliance_carp.vocabulary import Heard
+from appliance_carp.wire import Advert, Malformed, Packet
+
+_ETHERNET_HEADER = 14
+_COUNTER_OF = {"badsum": "bad_sum", "badver": "bad_version", "badlen": "bad_length", "hdrops": "bad_length"}
+
+
+def take_frame(station: Station, port: Port, frame: bytes, family: int, now: float) -> None:
+    """Take in one frame of IP protocol 112."""
+    body = frame[_ETHERNET_HEADER:]
+    try:
+        packet = wire.parse_ipv4(body) if family == 4 else wire.parse_ipv6(body)
+    except Malformed:
+        return  # not even an IP packet: nothing to attribute it to
+    if packet.payload[:1] == bytes([wire.HELLO_TYPE]):
+        _take_hello(station, port, packet, now)
+    else:
+        _take_advert(station, port, packet, family, now)
+
+
+def _take_hello(station: Station, port: Port, packet: Packet, now: float) -> None:
+    if packet.ttl != wire.TTL or packet.source in port.every_own:
+        return
+    try:
+        received = station.assembler.feed(packet.payload)
+    except Malformed:
+        return
+    if received.hello is None or received.node == station.settings.node:
+        return
+    if station.peers.heard(received.hello, now):
+        station.peers_changed(now)
+
+
+def _take_advert(station: Station, port: Port, packet: Packet, family: int, now: float) -> None:
+    vhid = packet.payload[1] if len(packet.payload) > 1 else 0
+    hosts = _candidates(station, port, vhid)
+    if not hosts:
+        return
+    foreign = wire.describe_foreign(packet)
+    if foreign is not None:
+        for host in hosts:
+            _alarm_about(station, Trouble.FOREIGN, host, packet, now, detail=foreign.partition(" from ")[0])
+            host.counters["foreign"] += 1
+        return
+    try:
+        advert = wire.parse(packet.payload)
+    except Malformed as error:
+        for host in hosts:
+            host.counters[_COUNTER_OF.get(error.counter, "bad_length")] += 1
+        return
+    _authenticate(station, port, packet, advert, family, hosts, now)
+
+
+def _candidates(station: Station, port: Port, vhid: int) -> list[VirtualHost]:
+    """Hosts an advert may be about: on the sync interface the digest decides between equal VHIDs."""
+    own = station.hosts.get((port.name, vhid))
+    if own is not None:
+        return [own]
+    if port is station.sync:
+        return [host for host in station.hosts.values() if host.settings.vhid == vhid]
+    return []
+
+
+def _authenticate(
+    station: Station, port: Port, packet: Packet, advert: Advert, family: int, hosts: list[VirtualHost], now: float
+) -> None:
+    via_sync = hosts[0].settings.interface != port.name
+    host = next((each for each in hosts if each.authenticates(advert, now)), None)
+    if packet.ttl != wire.TTL and not (hosts[0].settings.peers and port.is_unicast_to_us(packet.destination)):
+        hosts[0].counters["bad_ttl"] += 1
+        if host is not None:
+            _alarm_about(station, Trouble.BAD_TTL, host, packet, now)
+        return
+    if host is None:
+        if not via_sync:
+            _not_ours(station, hosts[0], packet, now)
+        return
+    _hear(station, port, host, packet, advert, family, via_sync, now)
+
+
+def _not_ours(station: Station, host: VirtualHost, packet: Packet, now: float) -> None:
+    """An advert for our VHID with a digest that is not ours: the cause is named when a hello tells it."""
+    host.counters["bad_auth"] += 1
+    trouble = Trouble.BAD_AUTH
+    if station.peers.name_of(packet.source):
+        same = host.settings.fingerprint in station.peers.fingerprints(host.vhid_key)
+        trouble = Trouble.PASSWORD_DIFFERS if same else Trouble.ADDRESSES_DIFFER
+    _alarm_about(station, trouble, host, packet, now)
+
+
+def _hear(
+    station: Station,
+    port: Port,
+    host: VirtualHost,
+    packet: Packet,
+    advert: Advert,
+    family: int,
+    via_sync: bool,
+    now: float,
+) -> None:
+    host.witness.expect(station.known_sources)
+    verdict = host.judge(advert, packet.source, port.every_own)
+    if verdict is Verdict.LOOP:
+        _alarm_about(station, Trouble.LOOP, host, packet, now)
+        return
+    if verdict is Verdict.REPLAY:
+        _alarm_about(station, Trouble.REPLAY, host, packet, now)
+        return
+    if verdict is Verdict.STALE:
+        return
+    host.counters["received"] += 1
+    heard = Heard(
+        key=host.vhid_key,
+        family=family if not via_sync else min(host.settings.families),
+        source=packet.source,
+        advbase=advert.advbase,
+        advskew=advert.advskew,
+        demote=advert.demote,
+        own_kind=verdict is Verdict.OWN_KIND,
+        via_sync=via_sync,
+        own_source=port.source(family),
+    )
+    if not heard.is_farewell:
+        host.note_peer(packet.source, advert.advskew, now)
+    station.perform(station.machine.receive(heard, now))
+    station.wake_waiters()
+
+
+def _alarm_about(
+    station: Station, trouble: Trouble, host: VirtualHost, packet: Packet, now: float, detail: str = ""
+) -> None:
+    interface, vhid = host.vhid_key
+    station.raise_alarm(trouble, now, interface=interface, vhid=vhid, source=packet.source, detail=detail)
+
+
+def take_arp(station: Station, port: Port, frame: bytes, now: float) -> None:
+    """An ARP reply or announcement: an answer to a probe, or somebody else who claims a virtual address."""
+    claim = parse_claim(frame)
+    if claim is None:
+        return
+    mac, address = claim
+    station.answered[address] = now
+    for host in station.hosts.values():
+        if host.settings.interface != port.name or mac == host.settings.mac:
+            continue
+        if any(str(each) == address for each in host.settings.all_addresses):
+            station.claimed_by_stranger(host, address, mac, now)
+
+
+def parse_claim(frame: bytes) -> tuple[str, str] | None:
+    """Sender MAC and IPv4 address of an ARP frame (RFC 826: offsets 22 and 28 with the Ethernet header)."""
+    if len(frame) < _ETHERNET_HEADER + 28:
+        return None
+    mac = ":".join(f"{byte:02x}" for byte in frame[22:28])
+    address = str(ip_address(frame[28:32]))
+    return None if address == "0.0.0.0" else (mac, address)

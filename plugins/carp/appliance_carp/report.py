@@ -1,0 +1,55 @@
+"""The answer to `show carp --json`; the shape is promised in the documentation and tested."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from appliance_carp.host import VirtualHost
+from appliance_carp.station import ROLES, Station
+from appliance_carp.vocabulary import Report
+
+
+def report(station: Station, now: float) -> dict[str, Any]:
+    """Everything `show carp` tells."""
+    machine = station.machine
+    wall = time.time()
+    return {
+        "node": station.settings.node,
+        "enabled": station.enabled,
+        "maintenance": station.maintenance,
+        "demotion": machine.demotion,
+        "reasons": [
+            {"name": name, "weight": weight, "since": rfc3339(station.since.get(name, wall))}
+            for name, weight in sorted(machine.reasons.items())
+        ],
+        "vips": [_vip(station.hosts[each.key], each, now, wall) for each in machine.reports()],
+    }
+
+
+def _vip(host: VirtualHost, state: Report, now: float, wall: float) -> dict[str, Any]:
+    vip = host.settings
+    return {
+        "name": vip.name,
+        "interface": vip.interface,
+        "vhid": vip.vhid,
+        "state": str(ROLES[state.state]),
+        "addresses": [str(each) for each in vip.addresses],
+        "aliases": [str(each) for each in vip.aliases],
+        "advbase": state.advbase,
+        "advskew": state.advskew,
+        "mac": vip.mac,
+        "since": rfc3339(wall - (now - state.since)),
+        "reason": state.reason,
+        "peers": [
+            {"address": source, "advskew": seen.advskew, "last_seen_ms": round((now - seen.at) * 1000)}
+            for source, seen in sorted(host.seen.items())
+        ],
+        "counters": dict(host.counters),
+    }
+
+
+def rfc3339(unix_time: float) -> str:
+    """Seconds since 1970 as RFC 3339 text in UTC, to the millisecond."""
+    return datetime.fromtimestamp(unix_time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
