@@ -17,7 +17,8 @@ from appliance.lab.topology import ROGUE_MEMBER, SYNC, Network, Topology
 Tool = Literal["ip", "bridge", "nft"]
 Direction = Literal["from", "to", "both"]
 Side = Literal["switch", "node", "blocked"]
-STP_BLOCKING = 4
+STP_DISABLED = 0
+"""Not 4 (blocking): without spanning tree the kernel turns that back into forwarding at once."""
 STP_FORWARDING = 3
 ROGUE = "rogue"
 
@@ -77,7 +78,7 @@ def pull(topology: Topology, member: str, network: str, side: Side = "switch") -
             name=name,
             member=member,
             effect=f"{cable.switch} forwards nothing to or from {member}; the link stays up",
-            apply=(_bridge(cable.switch, f"link set dev {cable.port} state {STP_BLOCKING}"),),
+            apply=(_bridge(cable.switch, f"link set dev {cable.port} state {STP_DISABLED}"),),
             undo=(_bridge(cable.switch, f"link set dev {cable.port} state {STP_FORWARDING}"),),
         )
     down, up = _down_up(cable.switch, ports)
