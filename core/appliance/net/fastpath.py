@@ -36,7 +36,7 @@ from appliance.net.rtmessages import delete_link as delete_link
 from appliance.net.rtmessages import link_down as link_down
 from appliance.net.rtmessages import link_up as link_up
 from appliance.net.rtmessages import new_bridge as new_bridge
-from appliance.net.rtmessages import new_dummy as new_dummy
+from appliance.net.rtmessages import new_ifb as new_ifb
 from appliance.net.rtmessages import new_macvlan as new_macvlan
 from appliance.net.rtmessages import new_veth as new_veth
 from appliance.net.rtmessages import new_vlan as new_vlan
@@ -354,7 +354,7 @@ class CarrierProbe:
         return self._running(device, name)
 
     def _running(self, device: str, name: bytes) -> bool | None:
-        # Some virtual devices (dummy) have no ethtool operation; their flags are as good.
+        # Some virtual devices (ifb, dummy) have no ethtool operation; their flags are as good.
         struct.pack_into("@16s24x", self._flags, 0, name)
         try:
             fcntl.ioctl(self._socket.fileno(), _SIOCGIFFLAGS, self._flags)

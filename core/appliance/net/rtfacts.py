@@ -102,6 +102,11 @@ def _text(data: memoryview, start: int, end: int) -> str:
     return bytes(data[start:end]).rstrip(b"\0").decode(errors="replace")
 
 
+def _u32(data: memoryview, start: int, stop: int) -> int:
+    number: int = _U32.unpack_from(data, start)[0] if stop - start >= 4 else 0
+    return number
+
+
 def mac_of(raw: bytes) -> str:
     """``00:00:5e:00:01:01`` of six bytes."""
     return raw.hex(":")
@@ -118,11 +123,11 @@ def parse_link(data: memoryview, offset: int, end: int) -> LinkInfo:
         elif attribute == m.IFLA_ADDRESS:
             mac = mac_of(bytes(data[start:stop]))
         elif attribute == m.IFLA_MTU:
-            mtu = _U32.unpack_from(data, start)[0]
+            mtu = _u32(data, start, stop)
         elif attribute == m.IFLA_LINK:
-            parent = _U32.unpack_from(data, start)[0]
+            parent = _u32(data, start, stop)
         elif attribute == m.IFLA_GROUP:
-            group = _U32.unpack_from(data, start)[0]
+            group = _u32(data, start, stop)
         elif attribute == m.IFLA_IFALIAS:
             alias = _text(data, start, stop)
         elif attribute == m.IFLA_LINKINFO:
@@ -160,7 +165,7 @@ def parse_address(data: memoryview, offset: int, end: int) -> AddressInfo | None
         elif attribute == m.IFA_ADDRESS:
             remote = _ip(data[start:stop])
         elif attribute == m.IFA_FLAGS:
-            flags = _U32.unpack_from(data, start)[0]
+            flags = _u32(data, start, stop)
     address = local or remote
     if address is None or family not in (AF_INET, AF_INET6):
         return None
@@ -199,7 +204,9 @@ def _parse_neighbour(data: memoryview, offset: int, end: int, *, deleted: bool) 
 def _parse_netconf(data: memoryview, offset: int, end: int) -> NetconfEvent | None:
     index: int | None = None
     forwarding: bool | None = None
-    for attribute, start, _stop in m.attributes(data, offset + 4, end):
+    for attribute, start, stop in m.attributes(data, offset + 4, end):
+        if stop - start < 4:
+            continue
         if attribute == _NETCONFA_IFINDEX:
             index = _I32.unpack_from(data, start)[0]
         elif attribute == _NETCONFA_FORWARDING:
