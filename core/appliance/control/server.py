@@ -23,7 +23,7 @@ import trio
 from appliance import logs
 from appliance.control import wire
 from appliance.control.context import ApplianceView
-from appliance.control.dispatch import Dispatcher
+from appliance.control.dispatch import Dispatcher, Send
 from appliance.errors import ApplianceError
 
 GROUP = "appliance"
@@ -52,8 +52,8 @@ async def serve_control(
         ApplianceError: A live node answers there, or the socket cannot be made.
     """
     await _clear_the_way(path)
-    listener, identity = _listen(path)
     dispatcher = Dispatcher(appliance)
+    listener, identity = _listen(path)
     slots = trio.Semaphore(CLIENTS_MAX)
     try:
         with listener:
@@ -199,7 +199,7 @@ async def _send(stream: trio.SocketStream, scope: trio.CancelScope, reply: wire.
         await trio.lowlevel.checkpoint()
 
 
-async def _request(stream: trio.SocketStream, send: functools.partial[object]) -> wire.Request | None:
+async def _request(stream: trio.SocketStream, send: Send) -> wire.Request | None:
     lines = wire.LineSplitter(wire.REQUEST_LINE_MAX)
     try:
         with trio.fail_after(REQUEST_TIME_S):

@@ -1,0 +1,229 @@
+import json
+from typing import Any
+
+import pytest
+
+from appliance.console.ha_screen import render_ha
+from appliance.events import (
+    Alarm,
+    ConfigApplied,
+    Demotion,
+    Health,
+    LinkChanged,
+    PeerChanged,
+    Role,
+    RoleChanged,
+    Status,
+)
+from appliance.status import active_alarms, ha_status, overall_role
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def node(make_node: Any) -> Any:
+    return make_node(Clock())
+
+
+def role(interface: str, vhid: int, state: Role, reason: str = "master timed out") -> RoleChanged:
+    return RoleChanged(interface=interface, vhid=vhid, role=state, reason=reason)
+
+
+def link(interface: str, *, up: bool = True, present: bool = True) -> LinkChanged:
+    return LinkChanged(interface=interface, device=f"{interface}0", present=present, up=up)
+
+
+def peer(*, alive: bool = True, healthy: bool = True) -> PeerChanged:
+    return PeerChanged(peer="fw2", alive=alive, healthy=healthy, demotion=0, summary="heard on lan, wan")
+
+
+def whats(status: dict[str, Any]) -> list[str]:
+    return [problem["what"] for problem in status["problems"]]
+
+
+def test_a_healthy_master_has_every_documented_field(node: Any) -> None:
+    node.bus.publish(ConfigApplied(revision=7, tables=("carp",)), source="host")
+    node.bus.publish(role("wan", 200, Role.MASTER), source="carp/carp")
+    node.bus.publish(role("lan", 1, Role.MASTER), source="carp/carp")
+    node.bus.publish(peer(), source="carp/carp")
+    node.bus.publish(link("lan"), source="interfaces/links")
+    status = ha_status(node, now=163.0)
+    assert status == {
+        "node": "fw1",
+        "role": "MASTER",
+        "summary": "fw1 is MASTER of all 2 virtual hosts",
+        "vips": [
+            {
+                "interface": name,
+                "vhid": vhid,
+                "state": "MASTER",
+                "since": "2023-11-14T22:13:20.000Z",
+                "age_s": 63.0,
+                "reason": "master timed out",
+            }
+            for name, vhid in (("lan", 1), ("wan", 200))
+        ],
+        "demotion": 0,
+        "reasons": [],
+        "peers": [
+            {
+                "peer": "fw2",
+                "alive": True,
+                "healthy": True,
+                "demotion": 0,
+                "summary": "heard on lan, wan",
+                "since": "2023-11-14T22:13:20.000Z",
+                "age_s": 63.0,
+            }
+        ],
+        "links": [
+            {
+                "interface": "lan",
+                "device": "lan0",
+                "present": True,
+                "up": True,
+                "since": "2023-11-14T22:13:20.000Z",
+                "age_s": 63.0,
+            }
+        ],
+        "problems": [],
+        "config": {"revision": 7, "role": "primary"},
+    }
+    assert json.loads(json.dumps(status)) == status
+
+
+def test_the_screen_of_a_healthy_master_is_short_and_complete(node: Any) -> None:
+    node.bus.publish(ConfigApplied(revision=7, tables=()), source="host")
+    node.bus.publish(role("lan", 1, Role.MASTER), source="carp/carp")
+    node.bus.publish(peer(), source="carp/carp")
+    node.bus.publish(link("lan"), source="interfaces/links")
+    assert render_ha(ha_status(node, now=163.0)) == (
+        "fw1 is MASTER of its virtual host\n"
+        "configuration: revision 7, primary\n"
+        "\n"
+        "VIP    STATE   SINCE  WHY\n"
+        "lan/1  MASTER  1m 3s  master timed out\n"
+        "\n"
+        "demotion: 0 (nothing makes this node worse)\n"
+        "\n"
+        "peers:\n"
+        "  fw2  healthy for 1m 3s, demotion 0: heard on lan, wan\n"
+        "\n"
+        "links:\n"
+        "  lan (lan0)  up for 1m 3s\n"
+        "\n"
+        "problems: none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("states", "word"),
+    [
+        ([], "NONE"),
+        (["BACKUP", "BACKUP"], "BACKUP"),
+        (["INIT"], "INIT"),
+        (["DISABLED", "DISABLED"], "DISABLED"),
+        (["MASTER", "INIT"], "MIXED"),
+    ],
+)
+def test_the_role_of_the_node_is_that_of_all_its_hosts_or_mixed(states: list[str], word: str) -> None:
+    assert overall_role(states) == word
+
+
+def test_mixed_roles_are_counted_and_are_a_problem(node: Any) -> None:
+    node.bus.publish(role("lan", 1, Role.MASTER), source="carp/carp")
+    node.bus.publish(role("lan", 2, Role.MASTER), source="carp/carp")
+    node.bus.publish(role("wan", 200, Role.BACKUP), source="carp/carp")
+    status = ha_status(node, now=100.0)
+    assert status["summary"] == "fw1 has MIXED roles: BACKUP of 1, MASTER of 2"
+    assert whats(status) == ["this node is MASTER of some virtual hosts only"]
+
+
+def test_demotion_is_the_sum_of_its_named_reasons_and_cleared_ones_are_gone(node: Any) -> None:
+    node.bus.publish(Demotion(reason="link:wan", weight=240), source="carp/carp")
+    node.bus.publish(Demotion(reason="bulk", weight=100), source="pfsync/bulk")
+    node.bus.publish(Demotion(reason="bulk", weight=0), source="pfsync/bulk")
+    node.bus.publish(Demotion(reason="maintenance", weight=240), source="carp/carp")
+    status = ha_status(node, now=112.0)
+    assert status["demotion"] == 480
+    assert [(reason["name"], reason["weight"]) for reason in status["reasons"]] == [
+        ("link:wan", 240),
+        ("maintenance", 240),
+    ]
+    assert "  link:wan  240  for 12s" in render_ha(status)
+
+
+def test_facts_of_a_dead_service_are_not_shown_but_its_death_is(node: Any) -> None:
+    node.bus.publish(role("lan", 1, Role.MASTER), source="carp/carp")
+    node.bus.forget("carp/carp")
+    node.supervisor.running = [
+        node.service(name="carp/carp", state="failed", error="OSError: no such device\n  File x")
+    ]
+    status = ha_status(node, now=100.0)
+    assert status["role"] == "NONE"
+    assert status["vips"] == []
+    assert whats(status) == ["service carp/carp is down (failed): OSError: no such device"]
+    assert "carp/carp is down" in render_ha(status)
+
+
+@pytest.mark.parametrize("state", ["running", "starting", "waiting", "draining", "stopped"])
+def test_a_service_that_is_not_failing_is_no_problem(node: Any, state: str) -> None:
+    node.supervisor.running = [node.service(name="carp/carp", state=state)]
+    assert ha_status(node, now=100.0)["problems"] == []
+
+
+def test_a_broken_plugin_names_its_distribution(node: Any) -> None:
+    node.plugins.entries = [
+        node.plugin(name="ids", distribution="acme-ids", state="broken", enabled=False, error="ImportError: libfoo"),
+        node.plugin(name="vpn", state="blocked", enabled=False),
+    ]
+    assert whats(ha_status(node, now=100.0)) == ["plugin ids (acme-ids) is broken: ImportError: libfoo"]
+
+
+def test_links_and_peers_that_are_down_are_problems_with_a_remedy(node: Any) -> None:
+    node.bus.publish(link("wan", up=False), source="interfaces/links")
+    node.bus.publish(link("dmz", up=False, present=False), source="interfaces/links")
+    node.bus.publish(peer(alive=False, healthy=False), source="carp/carp")
+    status = ha_status(node, now=100.0)
+    assert whats(status) == [
+        "wan (wan0) has no link",
+        "device dmz0 of dmz does not exist",
+        "peer fw2 does not answer: heard on lan, wan",
+    ]
+    assert all(problem["fix"] for problem in status["problems"])
+    screen = render_ha(status)
+    assert "wan (wan0)  DOWN" in screen
+    assert "dmz (dmz0)  MISSING" in screen
+    assert "fw2  not answering" in screen
+
+
+def test_an_alarm_speaks_for_the_status_of_its_source_and_the_worst_comes_first(node: Any) -> None:
+    node.bus.publish(Status(health=Health.WARN, summary="bad adverts"), source="carp/carp")
+    node.bus.publish(Status(health=Health.WARN, summary="lease file is old"), source="dhcp/kea")
+    node.bus.publish(Alarm(key="a", what="wrong password on lan", fix="Compare."), source="carp/carp")
+    node.bus.publish(Alarm(key="b", what="gone", fix="-", active=False), source="carp/carp")
+    node.bus.publish(Alarm(key="c", health=Health.FAIL, what="disk full", fix="Free space."), source="host")
+    status = ha_status(node, now=100.0)
+    assert status["problems"] == [
+        {"what": "disk full", "fix": "Free space.", "health": "fail"},
+        {"what": "wrong password on lan", "fix": "Compare.", "health": "warn"},
+        {
+            "what": "dhcp/kea: lease file is old",
+            "fix": "See `appliance show services` and `appliance doctor`.",
+            "health": "warn",
+        },
+    ]
+    assert [alarm["key"] for alarm in active_alarms(node, now=130.0)] == ["c", "a"]
+    assert active_alarms(node, now=130.0)[0]["age_s"] == 30.0
+
+
+def test_an_empty_node_says_so(node: Any) -> None:
+    status = ha_status(node, now=100.0)
+    assert status["summary"] == "fw1 has no virtual hosts"
+    assert status["config"]["revision"] is None
+    assert "peers: none has been heard" in render_ha(status)
