@@ -13,28 +13,30 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from appliance.testing.cluster import Cluster as Cluster
     from appliance.testing.cluster import cluster as cluster
+    from appliance.testing.cluster import run_appliance as run_appliance
     from appliance.testing.conformance import check_plugin as check_plugin
     from appliance.testing.harness import LogicalInterfaces as LogicalInterfaces
-    from appliance.testing.harness import TestNode as TestNode
-    from appliance.testing.harness import run_appliance as run_appliance
     from appliance.testing.harness import run_service as run_service
     from appliance.testing.lan import Lan as Lan
     from appliance.testing.lan import Port as Port
+    from appliance.testing.netlab import LabNode as LabNode
     from appliance.testing.netlab import Netlab as Netlab
+    from appliance.testing.node import RunningNode as RunningNode
     from appliance.testing.script import Script as Script
     from appliance.testing.waiting import eventually as eventually
 
 _HOMES = {
     "Cluster": "cluster",
     "cluster": "cluster",
+    "run_appliance": "cluster",
     "check_plugin": "conformance",
     "LogicalInterfaces": "harness",
-    "TestNode": "harness",
-    "run_appliance": "harness",
     "run_service": "harness",
     "Lan": "lan",
     "Port": "lan",
+    "LabNode": "netlab",
     "Netlab": "netlab",
+    "RunningNode": "node",
     "Script": "script",
     "eventually": "waiting",
 }
