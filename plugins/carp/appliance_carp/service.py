@@ -92,10 +92,10 @@ class HeartbeatService:
     async def run(self, task_status: Started) -> None:
         """Everything, from finding the devices to the last word."""
         station, ctx = self._station, self._ctx
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            self._begin()
-            with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self._begin()
                 asked = stack.enter_context(ctx.subscribe(Demotion, Retracted))
                 stack.enter_context(ctx.serve(GetCarp, self._control.get))
                 stack.enter_context(ctx.serve(Reclaim, self._control.reclaim))
@@ -112,7 +112,7 @@ class HeartbeatService:
                 finally:
                     with trio.move_on_after(LAST_WORDS_S, shield=True):
                         await self._leave()
-            nursery.cancel_scope.cancel(reason="carp: stopped")
+                nursery.cancel_scope.cancel(reason="carp: stopped")
         station.kernel.close()
 
     def _begin(self) -> None:
