@@ -51,6 +51,9 @@ PEERS_MAX = 16
 OWN_SOURCES_MAX = 8
 """Prepared tags; a node has one source address per family, the rest is for address changes."""
 
+UNSPECIFIED = frozenset(("0.0.0.0", "::"))
+"""Where adverts come from when the virtual addresses are the interface's only ones."""
+
 _DOMAIN = b"ha-appliance stamp"
 _COUNTER = struct.Struct("!Q")
 
@@ -129,6 +132,8 @@ class Stamper:
 
     def is_mine(self, counter: int, source: str) -> bool:
         """Whether we sent this from that address, now or in an earlier life."""
+        if source in UNSPECIFIED:
+            return counter in self._sent  # every node without an address sends from there
         tagger = self._taggers.get(source)
         return (tagger is not None and tagger.fits(counter)) or counter in self._sent
 
