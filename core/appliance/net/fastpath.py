@@ -36,7 +36,7 @@ from appliance.net.rtmessages import delete_link as delete_link
 from appliance.net.rtmessages import link_down as link_down
 from appliance.net.rtmessages import link_up as link_up
 from appliance.net.rtmessages import new_bridge as new_bridge
-from appliance.net.rtmessages import new_ifb as new_ifb
+from appliance.net.rtmessages import new_link as new_link
 from appliance.net.rtmessages import new_macvlan as new_macvlan
 from appliance.net.rtmessages import new_veth as new_veth
 from appliance.net.rtmessages import new_vlan as new_vlan
@@ -110,7 +110,8 @@ def system_error(code: int, what: str, detail: str = "") -> SystemCallError:
     return SystemCallError(text, hint=_HINTS.get(code, "See `dmesg` and `ip -d link`."), code=code)
 
 
-def _open(groups: Sequence[int] = ()) -> socket.socket:
+def open_route_socket(groups: Sequence[int] = ()) -> socket.socket:
+    """A bound routing netlink socket with explanations, strict checking and a large buffer."""
     try:
         sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
     except OSError as error:
@@ -140,7 +141,7 @@ class Netlink:
     """Requests to the kernel and its answers. Not for use by two threads at once."""
 
     def __init__(self) -> None:
-        self._socket = _open()
+        self._socket = open_route_socket()
         seconds = int(ACK_TIMEOUT_S)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", seconds, 0))
         self._buffer = memoryview(bytearray(_BUFFER_SIZE))
@@ -207,7 +208,7 @@ class Netlink:
                 break
             number = sequence - first
             if kind == m.NLMSG_ERROR and 0 <= number < len(results):
-                results[number] = _acknowledgement(self._buffer, offset + m.HEADER.size, offset + length, flags)
+                results[number] = acknowledgement(self._buffer, offset + m.HEADER.size, offset + length, flags)
                 found += 1
             offset += (length + 3) & ~3
         return found
@@ -256,7 +257,7 @@ class Netlink:
                     if sequence == self._sequence:
                         interrupted = interrupted or bool(flags & _NLM_F_DUMP_INTR)
                         if kind in (m.NLMSG_ERROR, m.NLMSG_DONE):
-                            code, detail = _acknowledgement(data, offset + m.HEADER.size, offset + length, flags)
+                            code, detail = acknowledgement(data, offset + m.HEADER.size, offset + length, flags)
                             if code:
                                 raise system_error(code, "the kernel does not list its devices or addresses", detail)
                             return None if interrupted else bodies
@@ -266,7 +267,7 @@ class Netlink:
             raise system_error(error.errno or 0, "routing netlink does not work") from error
 
 
-def _acknowledgement(data: memoryview, offset: int, end: int, flags: int) -> tuple[int, str]:
+def acknowledgement(data: memoryview, offset: int, end: int, flags: int) -> tuple[int, str]:
     """``(errno, explanation)`` of NLMSG_ERROR or NLMSG_DONE."""
     if end - offset < 4:
         return 0, ""
@@ -284,7 +285,7 @@ class Monitor:
     """Notifications of the kernel about devices, addresses, neighbours and switches; non-blocking."""
 
     def __init__(self, *groups: Group) -> None:
-        self._socket = _open(groups)
+        self._socket = open_route_socket(groups)
         self._socket.setblocking(False)
 
     def __enter__(self) -> Self:

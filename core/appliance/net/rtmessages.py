@@ -131,9 +131,9 @@ def new_bridge(name: str, *, mac: str | None = None) -> bytes:
     return _create(body + _link_info("bridge", _u32(IFLA_BR_FORWARD_DELAY, 0)))
 
 
-def new_ifb(name: str) -> bytes:
-    """An intermediate functional block: a device that needs no other device."""
-    return _create(_link_body() + _text(IFLA_IFNAME, name) + _link_info("ifb"))
+def new_link(name: str, kind: str) -> bytes:
+    """A device of a kind that needs no parameters: ``dummy``, ``ifb``, ``bond``, ``bridge``."""
+    return _create(_link_body() + _text(IFLA_IFNAME, name) + _link_info(kind))
 
 
 def new_vlan(name: str, parent_index: int, vlan_id: int) -> bytes:

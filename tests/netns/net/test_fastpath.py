@@ -157,7 +157,7 @@ def test_devices_are_made_in_and_moved_to_other_namespaces(netlink: fast.Netlink
 
 def test_the_carrier_follows_the_cable(inside: Inside, netlink: fast.Netlink) -> None:
     index = indexes(netlink)
-    netlink.request(fast.new_ifb("i0"))
+    netlink.request(fast.new_link("i0", "ifb"))
     probe = inside(fast.CarrierProbe)
     try:
         assert probe.carrier("a0") is True
