@@ -132,7 +132,7 @@ class Pump:
         )
 
     def _send_all(self, start: int, stop: Stop) -> None:
-        monotonic_ns, sleep = time.monotonic_ns, time.sleep
+        monotonic_ns = time.monotonic_ns
         send, encode, sent = self._channel.send, self._encode, self._sent
         interval, due = self._interval_ns, start
         for number in range(len(sent)):
@@ -140,7 +140,7 @@ class Pump:
                 break
             now = monotonic_ns()
             if now < due:
-                sleep((due - now) * 1e-9)
+                time.sleep((due - now) * 1e-9)
                 now = monotonic_ns()
             late = now - due
             if late > self._late_ns:
