@@ -1,0 +1,56 @@
+"""Finds installed plugins by their entry points, and remembers which distribution each one comes from.
+
+Finding imports nothing of a plugin: a blocked one is never loaded, and one that cannot be imported is
+the business of `Plugins`, which says so and goes on. pluggy's own loader registers the loaded object
+itself; ours are classes, and every appliance makes its own instance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+GROUP = "appliance.plugins"
+OWN = "ha-appliance"
+"""Our own distribution: it wins when another one uses the name of a bundled plugin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One plugin that is installed."""
+
+    name: str
+    distribution: str
+    factory: Callable[[], object] | None = None
+    """Imports the plugin's class and makes an instance; may raise anything."""
+    error: str | None = None
+    """Why it cannot be used although it is installed."""
+
+
+def discover(group: str = GROUP) -> tuple[Found, ...]:
+    """Every plugin that is installed, bundled ones first, then by name."""
+    found: dict[str, Found] = {}
+    points = sorted(entry_points(group=group), key=lambda point: (_owner(point) != OWN, point.name, _owner(point)))
+    for point in points:
+        owner = _owner(point)
+        if point.name in found:
+            # Kept under a name of its own: it must be seen, and must not replace what it imitates.
+            error = f"the name {point.name} belongs to the plugin of {found[point.name].distribution}"
+            name = f"{point.name}@{owner}"
+            found[name] = Found(name=name, distribution=owner, error=error)
+        else:
+            found[point.name] = Found(name=point.name, distribution=owner, factory=_factory(point))
+    return tuple(found.values())
+
+
+def _owner(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "unknown"
+
+
+def _factory(point: EntryPoint) -> Callable[[], object]:
+    def make() -> object:
+        return cast("Callable[[], object]", point.load())()
+
+    return make
