@@ -26,6 +26,8 @@ OUTPUT_MAX = 1024 * 1024
 """Bytes of a command's output: a large rule set fits."""
 OUTPUT_TIME_S = 5.0
 """For a read-only command; a check's own deadline is usually shorter."""
+REAP_TIME_S = 1.0
+"""For a killed process to be gone."""
 FILE_MAX = 64 * 1024
 """Bytes of a file: a sysctl or a small file of /proc."""
 CONCURRENT_MAX = 16
@@ -115,7 +117,7 @@ def core_checks(appliance: ApplianceView) -> list[tuple[str, Check]]:
     async def plugins(_: Probe) -> Finding:
         return _list(
             [f"{entry.name} ({entry.distribution}): {entry.error}" for entry in appliance.plugins.entries
-             if entry.state in SICK_PLUGINS],
+             if entry.state in SICK_PLUGINS] + [str(failure) for failure in appliance.plugins.failures],
             good="every installed plugin is loaded", bad="plugins that are installed do not run",
             fix="Fix the plugin's table or its installation; `[plugins] blocked` leaves it out.", health=Health.FAIL,
         )  # fmt: skip
@@ -140,7 +142,9 @@ def core_checks(appliance: ApplianceView) -> list[tuple[str, Check]]:
         )  # fmt: skip
 
     async def alarms(probe: Probe) -> Finding:
-        active = [event for event in probe.retained(Alarm) if isinstance(event, Alarm) and event.active]
+        raised = [event for event in probe.retained(Alarm) if isinstance(event, Alarm) and event.active]
+        # What is wrong with plugins is a check of its own.
+        active = [alarm for alarm in raised if not alarm.key.startswith("plugin/")]
         worst = Health.FAIL if any(alarm.health is Health.FAIL for alarm in active) else Health.WARN
         return _list(
             [alarm.what for alarm in active], good="no alarm is active", bad="alarms are active",
@@ -192,26 +196,30 @@ def _list(items: Sequence[str], *, good: str, bad: str, fix: str, health: Health
 
 
 async def _output(argv: Sequence[str]) -> tuple[int, str, str]:
-    kept = {"out": bytearray(), "err": bytearray()}
+    out, err = bytearray(), bytearray()
     process = await trio.lowlevel.open_process(list(argv), stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
-
-    async def collect(into: bytearray, stream: trio.abc.ReceiveStream) -> None:
-        async for chunk in stream:
-            if len(into) > OUTPUT_MAX:
-                process.kill()
-                return
-            into += chunk
-
+    assert process.stdout is not None
+    assert process.stderr is not None
     try:
         async with trio.open_nursery() as nursery:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            nursery.start_soon(collect, kept["out"], process.stdout)
-            nursery.start_soon(collect, kept["err"], process.stderr)
+            nursery.start_soon(_collect, process.stdout, out, nursery.cancel_scope)
+            nursery.start_soon(_collect, process.stderr, err, nursery.cancel_scope)
+        if nursery.cancel_scope.cancelled_caught:
+            return 1, "", f"it printed more than {OUTPUT_MAX} bytes"
         code = await process.wait()
     finally:
         if process.returncode is None:
             process.kill()
-    too_much = code < 0 and len(kept["out"]) > OUTPUT_MAX
-    error = f"it printed more than {OUTPUT_MAX} bytes" if too_much else kept["err"].decode(errors="replace")
-    return code, kept["out"].decode(errors="replace"), error
+        with trio.move_on_after(REAP_TIME_S, shield=True):
+            await process.stdout.aclose()
+            await process.stderr.aclose()
+            await process.wait()
+    return code, out.decode(errors="replace"), err.decode(errors="replace")
+
+
+async def _collect(stream: trio.abc.ReceiveStream, into: bytearray, everything: trio.CancelScope) -> None:
+    async for chunk in stream:
+        into += chunk
+        if len(into) > OUTPUT_MAX:
+            everything.cancel(reason="the command says too much")
+            return

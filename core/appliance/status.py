@@ -152,11 +152,10 @@ def _summary(node: str, role: str, states: list[str]) -> str:
 
 
 def _problems(appliance: ApplianceView, role: str) -> Iterator[Fact]:
-    alarming = set()
-    for alarm in active_alarms(appliance, now=0.0):
-        alarming.add(alarm["source"])
+    alarms = active_alarms(appliance, now=0.0)
+    for alarm in alarms:
         yield _problem(alarm["health"], alarm["what"], alarm["fix"])
-    yield from _sick_parts(appliance, alarming)
+    yield from _sick_parts(appliance, {alarm["source"] for alarm in alarms}, {alarm["key"] for alarm in alarms})
     for _, link in _facts(appliance, LinkChanged):
         if not link.present:
             fix = "Check the name of the device in the configuration, and that its driver is loaded."
@@ -179,9 +178,10 @@ def _problems(appliance: ApplianceView, role: str) -> Iterator[Fact]:
         yield _problem(Health.WARN, "this node is MASTER of some virtual hosts only", fix)
 
 
-def _sick_parts(appliance: ApplianceView, alarming: set[str]) -> Iterator[Fact]:
+def _sick_parts(appliance: ApplianceView, sources: set[str], keys: set[str]) -> Iterator[Fact]:
+    """What is sick and has not been named by an alarm, which says it better."""
     for plugin in appliance.plugins.entries:
-        if plugin.state in SICK_PLUGINS:
+        if plugin.state in SICK_PLUGINS and f"plugin/{plugin.name}" not in keys:
             what = f"plugin {plugin.name} ({plugin.distribution}) is {plugin.state}: {_line(plugin.error)}"
             yield _problem(Health.FAIL, what, "See `appliance show plugins`; fix its table or its installation.")
     for service in appliance.supervisor.services():
@@ -190,8 +190,7 @@ def _sick_parts(appliance: ApplianceView, alarming: set[str]) -> Iterator[Fact]:
             fix = f"Look at the node's log; its code comes from {service.distribution}."
             yield _problem(Health.FAIL, what, fix)
     for envelope, status in _facts(appliance, Status):
-        # A source that has raised an alarm has said it better there.
-        if status.health is not Health.OK and envelope.source not in alarming:
+        if status.health is not Health.OK and envelope.source not in sources:
             fix = "See `appliance show services` and `appliance doctor`."
             yield _problem(status.health, f"{envelope.source}: {status.summary}", fix)
 

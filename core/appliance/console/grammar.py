@@ -24,6 +24,8 @@ GLOBAL = (
     Argument(name="--help", flag=True, help="say what the command does"),
 )
 REST = "..."
+CHOICES_SHOWN_MAX = 24
+"""Characters of choices that are spelled out in a usage line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,8 @@ def usage(command: Command) -> str:
     words = ["appliance", *command.path]
     for argument in command.arguments:
         if not _is_option(argument):
-            name = argument.name.upper()
+            choices = "|".join(argument.choices)
+            name = choices if 0 < len(choices) <= CHOICES_SHOWN_MAX else argument.name.upper()
             words.append(name if argument.required else f"[{name}]")
         else:
             words.append(f"[{_spelled(argument)}]")

@@ -64,5 +64,6 @@ def _people_problems(problems: list[Fact]) -> Iterator[str]:
         return
     yield "problems:"
     for problem in problems:
-        yield f"  {MARKS.get(problem['health'], '  ')} {problem['what']}"
+        what = problem["what"].replace("\n", "\n     ")
+        yield f"  {MARKS.get(problem['health'], '  ')} {what}"
         yield f"     -> {problem['fix']}"

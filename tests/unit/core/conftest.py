@@ -47,6 +47,7 @@ class SomePlugins:
     entries: list[SomePlugin] = field(default_factory=list)
     contributed: list[Command] = field(default_factory=list)
     looked_at: list[tuple[str, Check]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     def commands(self) -> Sequence[SomeCommand]:
         return [SomeCommand(command=command) for command in self.contributed]

@@ -185,6 +185,17 @@ def test_a_broken_plugin_names_its_distribution(node: Any) -> None:
     assert whats(ha_status(node, now=100.0)) == ["plugin ids (acme-ids) is broken: ImportError: libfoo"]
 
 
+def test_a_broken_plugin_that_has_an_alarm_is_named_once(node: Any) -> None:
+    node.plugins.entries = [node.plugin(name="ids", state="refused", error="bad table")]
+    alarm = Alarm(
+        key="plugin/ids", health=Health.FAIL, what="its table is wrong:\nappliance.toml:3:1", fix="Correct it."
+    )
+    node.bus.publish(alarm, source="node")
+    status = ha_status(node, now=100.0)
+    assert whats(status) == ["its table is wrong:\nappliance.toml:3:1"]
+    assert "  !! its table is wrong:\n     appliance.toml:3:1\n     -> Correct it." in render_ha(status)
+
+
 def test_links_and_peers_that_are_down_are_problems_with_a_remedy(node: Any) -> None:
     node.bus.publish(link("wan", up=False), source="interfaces/links")
     node.bus.publish(link("dmz", up=False, present=False), source="interfaces/links")

@@ -135,6 +135,7 @@ def test_of_two_commands_with_the_same_words_the_first_stays_and_the_other_is_re
 def test_the_usage_line_shows_what_is_required() -> None:
     assert usage(EVENTS) == "appliance events [--follow] [--type TYPE] [--count COUNT]"
     assert usage(EXEC) == "appliance lab exec NODE COMMAND..."
+    assert usage(MAINTENANCE) == "appliance ha maintenance on|off"
     assert usage(SHOW) == "appliance show carp [VHID]"
 
 
