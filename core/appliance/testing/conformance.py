@@ -48,9 +48,8 @@ def check_plugin(
 
         checker.guard(lambda: checker.problems.extend(start_and_stop(plugin, checker.config)))
     if checker.problems:
-        name = getattr(plugin, "__qualname__", repr(plugin))
         listing = "\n".join(f"  - {problem}" for problem in checker.problems)
-        raise AssertionError(f"{name} breaks {len(checker.problems)} rules for plugins:\n{listing}")
+        raise AssertionError(f"{checker.name} breaks {len(checker.problems)} rules for plugins:\n{listing}")
 
 
 class _Checker:
@@ -63,7 +62,8 @@ class _Checker:
         self._plugin = plugin
         self._table_values = config
         self._tables = dict(tables)
-        self._package = str(getattr(plugin, "__module__", "")).partition(".")[0]
+        self.name = type(plugin()).__qualname__
+        self._package = type(plugin()).__module__.partition(".")[0]
         self.config = Config(self._tables, node=NODE)
 
     def check(self) -> None:
@@ -153,7 +153,10 @@ class _Checker:
                 wanted = inspect.signature(method).parameters
                 answers.append(method(**{name: value for name, value in available.items() if name in wanted}))
         self.problems += [f"{hook} {offence}: hooks are pure" for offence in dict.fromkeys(offences)]
-        self.problems += [f"{hook} {problem}" for problem in rules.type_problems(hook, answers[0])]
+        wrong = [f"{hook} {problem}" for problem in rules.type_problems(hook, answers[0])]
+        if wrong:
+            self.problems += wrong
+            return None  # nothing more can be said about it
         if rules.shape(answers[1]) != rules.shape(answers[0]):
             self.problems.append(f"{hook} answers differently the second time")
         elif rules.shape(answers[2]) != rules.shape(answers[0]):

@@ -92,6 +92,8 @@ async def run_service(
         AssertionError: The configuration is refused, a hook failed, or a service crashed.
     """
     plugins = Plugins([as_found(plugin)])
+    for entry in plugins.entries:
+        assert entry.error is None, f"the plugin {entry.name} is {entry.state}: {entry.error}"
     table = next(iter(plugins.tables().values()), None)
     plugins.enable([table.name] if table else [])
     whole = functools.partial(_whole, plugins, table, NodeTable(name=node), dict(tables or {}))
@@ -147,8 +149,11 @@ def as_found(plugin: PluginFactory | Found) -> Found:
     """A plugin's class as discovery would have found it."""
     if isinstance(plugin, Found):
         return replace(plugin, factory=_in_process(plugin.factory)) if plugin.factory else plugin
-    name = getattr(plugin, "__name__", "") or type(plugin()).__name__
-    return Found(name=name.lower(), distribution=DISTRIBUTION, factory=_in_process(plugin), error=None)
+    instance: Any = plugin()
+    # Entry points are named like the table; a plugin without one is named after its class.
+    hook = getattr(instance, "appliance_config", None)
+    name = hook().name if hook is not None else type(instance).__name__.lower()
+    return Found(name=name, distribution=DISTRIBUTION, factory=_in_process(plugin))
 
 
 def _in_process(factory: PluginFactory) -> PluginFactory:

@@ -10,6 +10,7 @@ import trio.testing
 from appliance.config import Config
 from appliance.errors import ApplianceError
 from appliance.testing.harness import run_service
+from appliance.testing.reporting import single_failure
 
 START_MAX_S = 120.0
 """In virtual time. A service that is not ready by then waits for something that will never come."""
@@ -23,11 +24,13 @@ def start_and_stop(plugin: Callable[[], object], config: Config) -> list[str]:
     problems: list[str] = []
 
     async def main() -> None:
-        with trio.move_on_after(START_MAX_S) as scope:
-            try:
+        scope = trio.CancelScope(deadline=trio.current_time() + START_MAX_S)
+        try:
+            # Outside the scope: what it cancels is taken out of a group before the group is looked at.
+            with single_failure(), scope:
                 await _live(plugin, config, problems)
-            except (ApplianceError, AssertionError) as error:
-                problems.append(f"its services do not run: {error}")
+        except (ApplianceError, AssertionError) as error:
+            problems.append(f"its services do not run: {error}")
         if scope.cancelled_caught:
             problems.append(f"its services neither start nor stop within {START_MAX_S:g} s")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import types
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,6 @@ _FORBIDDEN = {
     "os.system": "started a process",
     "os.posix_spawn": "started a process",
     "os.fork": "forked",
-    "_thread.start_new_thread": "started a thread",
     "os.mkdir": "made a directory",
     "os.remove": "removed a file",
     "os.rename": "renamed a file",
@@ -61,10 +61,14 @@ def watched() -> Iterator[list[str]]:
         sys.addaudithook(_audit)
     offences: list[str] = []
     token = _offences.set(offences)
+    before = threading.active_count()
     try:
         yield offences
     finally:
         _offences.reset(token)
+        # Python 3.11 audits no starting of threads; those that are still there can be counted.
+        if threading.active_count() > before:
+            offences.append("started a thread")
 
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), tuple, frozenset)

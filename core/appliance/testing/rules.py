@@ -117,11 +117,18 @@ def service_problems(services: Sequence[Service]) -> list[str]:
         problems += _arity(name, service.run, 2)
         if service.grace_s <= 0:
             problems.append(f"{name}: grace_s must be positive")
-        if service.config != copy.copy(service.config):
+        if not _compares_by_value(service.config):
             problems.append(f"{name}: its config is not compared by value, so every reload would restart it")
         if service.isolation is not None:
             problems += _isolation_problems(name, service)
     return problems
+
+
+def _compares_by_value(config: object) -> bool:
+    try:
+        return config == copy.copy(config)
+    except TypeError:  # it does not let itself be copied, so nothing can be said
+        return True
 
 
 def _isolation_problems(name: str, service: Service) -> list[str]:
