@@ -1,0 +1,86 @@
+"""Loads configurations with the plugins of one appliance: their tables, their state, their cross-checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from appliance.config.loader import Loaded, Unavailable, load_tolerant, load_whole
+from appliance.config.model import Config, Model
+from appliance.errors import Problem
+from appliance.host.plugins import PluginState
+
+if TYPE_CHECKING:
+    from appliance.host.plugins import PluginEntry, Plugins
+
+Rule = Callable[[Config], list[Problem]]
+
+
+class ConfigLoader:
+    """Asks the right plugins for each text; afterwards those are enabled whose table is in force."""
+
+    def __init__(self, plugins: Plugins) -> None:
+        self._plugins = plugins
+
+    def strict(self, text: str, *, path: str, old: Config | None, rule: Rule | None = None) -> Loaded:
+        """Everything is right, or `ConfigError` says all that is not and `old` stays enabled.
+
+        Args:
+            text: The candidate.
+            path: Its name in messages.
+            old: The configuration in force.
+            rule: A further cross-check.
+        """
+        accepted = False
+        try:
+            loaded = load_whole(
+                text,
+                path=path,
+                tables=self._plugins.tables(),
+                unavailable=self._unavailable(),
+                verify=lambda config: [*self._verify(config, old), *(rule(config) if rule is not None else ())],
+            )
+            accepted = True
+        finally:
+            if not accepted:
+                self._plugins.enable(old or ())
+        return loaded
+
+    def tolerant(self, text: str, *, path: str) -> Loaded:
+        """What can run of a file when a node starts; plugins whose tables are wrong are refused."""
+        loaded = load_tolerant(
+            text,
+            path=path,
+            tables=self._plugins.tables(),
+            unavailable=self._unavailable(),
+            verify=lambda config: self._verify(config, None),
+        )
+        for plugin, problems in loaded.refused.items():
+            self._plugins.refuse(plugin, problems)
+        self._plugins.enable(loaded.config)
+        return loaded
+
+    def models(self) -> dict[str, type[Model]]:
+        """The models of all known tables by table name, for redaction."""
+        return {table.name: table.model for table in self._plugins.tables().values()}
+
+    def _verify(self, config: Config, old: Config | None) -> list[Problem]:
+        self._plugins.enable(config)
+        return self._plugins.verify(config, old)
+
+    def _unavailable(self) -> dict[str, Unavailable]:
+        """Tables of plugins that are not loaded; such a plugin's table is taken to have its name."""
+        readable = self._plugins.tables()
+        return {
+            _table_name(entry): Unavailable(
+                plugin=entry.name,
+                reason=f"of {entry.distribution} is {entry.state.value}: {entry.error}",
+                blocked=entry.state is PluginState.BLOCKED,
+            )
+            for entry in self._plugins.entries
+            if entry.state is not PluginState.LOADED and entry.name not in readable
+        }
+
+
+def _table_name(entry: PluginEntry) -> str:
+    return entry.table.name if entry.table is not None else entry.name.replace("-", "_")

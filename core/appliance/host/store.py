@@ -1,0 +1,95 @@
+"""Where configurations are kept: the file an operator edits, and the numbered history behind it."""
+
+from __future__ import annotations
+
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from appliance.config.history import History, Revision, write_atomically
+from appliance.config.loader import read_file
+from appliance.errors import ApplianceError
+
+T = TypeVar("T")
+PRIVATE = 0o600
+"""Mode of a configuration file that did not exist before: it contains secrets."""
+
+
+class ConfigStore:
+    """File and history of one node."""
+
+    def __init__(
+        self,
+        history: History,
+        path: Path,
+        *,
+        keeps_file: bool = True,
+        offload: bool = False,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """Make it.
+
+        Args:
+            history: Where revisions are stored.
+            path: The file that is the truth after a reboot.
+            keeps_file: Write accepted changes to the file.
+            offload: Write in a thread, because a disk may take long. Not with a virtual clock, which runs
+                away while a thread works.
+            wall: Time of day.
+        """
+        self.history = history
+        self.path = path
+        self._keeps_file, self._offload, self._wall = keeps_file, offload, wall
+
+    def read(self) -> str:
+        """The text of the file.
+
+        Raises:
+            ConfigError: It is missing, unreadable, too large or not UTF-8.
+        """
+        return read_file(self.path)
+
+    async def record(self, text: str, *, comment: str, who: str) -> Revision:
+        """Add a revision; on disk when this returns.
+
+        Raises:
+            ApplianceError: The state directory cannot be written.
+        """
+        when = self._wall()
+        return await self._blocking(lambda: self.history.append(text, comment=comment, who=who, when=when))
+
+    async def write(self, text: str) -> str | None:
+        """Replace the file, keeping its owner and mode; a link stays one. Returns the text it replaced.
+
+        Raises:
+            ApplianceError: It cannot be written.
+        """
+        return await self._blocking(lambda: self._write(text)) if self._keeps_file else None
+
+    async def _blocking(self, work: Callable[[], T]) -> T:
+        if self._offload:
+            return await trio.to_thread.run_sync(work)
+        await trio.lowlevel.checkpoint()
+        return work()
+
+    def _write(self, text: str) -> str | None:
+        target = self.path.resolve()
+        try:
+            if not target.exists():
+                write_atomically(target, text.encode(), mode=PRIVATE)
+                return None
+            found, old = target.stat(), target.read_bytes()
+            if old == text.encode():
+                return None
+            mode, owner = stat.S_IMODE(found.st_mode), (found.st_uid, found.st_gid)
+            write_atomically(target, text.encode(), mode=mode, owner=owner)
+        except OSError as error:
+            raise ApplianceError(
+                f"{self.path} cannot be written: {error.strerror}",
+                hint="Make the file and its directory writable for the node; nothing has been changed.",
+            ) from error
+        return old.decode(errors="replace")
