@@ -11,9 +11,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from appliance.testing.cluster import Cluster as Cluster
-    from appliance.testing.cluster import cluster as cluster
-    from appliance.testing.cluster import run_appliance as run_appliance
+    from appliance.testing.machines import Cluster as Cluster
+    from appliance.testing.machines import cluster as cluster
+    from appliance.testing.machines import run_appliance as run_appliance
     from appliance.testing.conformance import check_plugin as check_plugin
     from appliance.testing.harness import LogicalInterfaces as LogicalInterfaces
     from appliance.testing.harness import run_service as run_service
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from appliance.testing.waiting import eventually as eventually
 
 _HOMES = {
-    "Cluster": "cluster",
-    "cluster": "cluster",
-    "run_appliance": "cluster",
+    "Cluster": "machines",
+    "cluster": "machines",
+    "run_appliance": "machines",
     "check_plugin": "conformance",
     "LogicalInterfaces": "harness",
     "run_service": "harness",

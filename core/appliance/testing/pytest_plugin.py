@@ -101,7 +101,7 @@ def run_service(appliance_nodes: list[object]) -> Callable[..., Any]:
 @pytest.fixture
 def run_appliance(appliance_nodes: list[object]) -> Callable[..., Any]:
     """`appliance.testing.run_appliance`: a whole node in this process, without sockets."""
-    from appliance.testing.cluster import run_appliance
+    from appliance.testing.machines import run_appliance
 
     return run_appliance
 
@@ -109,7 +109,7 @@ def run_appliance(appliance_nodes: list[object]) -> Callable[..., Any]:
 @pytest.fixture
 def cluster(appliance_nodes: list[object]) -> Callable[..., Any]:
     """`appliance.testing.cluster`: several nodes on an in-memory LAN."""
-    from appliance.testing.cluster import cluster
+    from appliance.testing.machines import cluster
 
     return cluster
 
