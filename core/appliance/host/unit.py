@@ -8,7 +8,6 @@ lets `Cancelled` through, also when both come mixed.
 from __future__ import annotations
 
 import random
-import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from appliance.bus.envelope import handling
 from appliance.errors import ApplianceError, RefusedError
 from appliance.events import Demotion, ServiceCrashed, ServiceStarted, ServiceStopped
 from appliance.host.context import DEMOTION_MAX, ServiceContext
+from appliance.host.failures import NotReadyError, ReturnedError, detail, first_leaf, one_line
 from appliance.plugin.context import Logger, ReloadHandler
 from appliance.plugin.contributions import CrashPolicy, Service
 from appliance.plugin.node import Node
@@ -96,42 +96,6 @@ class Surroundings:
     """Returns when everything the unit needs is there."""
     leave: Callable[[str], None]
     """Asks the node to stop, with a reason."""
-
-
-class NotReadyError(Exception):
-    """The service did not report ``started()`` in time."""
-
-
-class ReturnedError(Exception):
-    """The service returned without being asked to."""
-
-
-class RemoteError(Exception):
-    """Something raised in another process; its text already reads ``Type: message``."""
-
-    def __init__(self, line: str, detail: str = "") -> None:
-        super().__init__(line)
-        self.line = line
-        self.detail = detail
-
-
-def one_line(error: BaseException) -> str:
-    """Exception type and text in one line; the first leaf of a group."""
-    error = first_leaf(error)
-    if isinstance(error, RemoteError):
-        return error.line
-    if isinstance(error, (NotReadyError, ReturnedError)):
-        return str(error)
-    text = " ".join(str(error).split())
-    kind = type(error).__name__
-    return f"{kind}: {text}" if text else kind
-
-
-def first_leaf(error: BaseException) -> BaseException:
-    """The error itself, or the first one inside a group."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 class _Readiness:
@@ -292,7 +256,7 @@ class Unit:
                         raise NotReadyError(f"it did not become ready within {READY_DEADLINE_S:g} s")
         except* Exception as group:  # noqa: BLE001 - this is the supervisor
             failure = first_leaf(group)
-            self.log.debug("service_traceback", trace="".join(traceback.format_exception(failure)))
+            self.log.debug("service_traceback", trace=detail(failure))
         finally:
             if self.context is not None:
                 self.context.over.set()
@@ -314,7 +278,13 @@ class Unit:
         )
 
     async def _body(self, context: ServiceContext, readiness: _Readiness, scope: trio.CancelScope) -> None:
-        await self.service.run(context, readiness)
+        if self.service.isolation is not None:
+            # Imported here, because most nodes of a test and all in-process services do without it.
+            from appliance.host.isolation import IsolatedRun
+
+            await IsolatedRun(self.service, self._around.metrics)(context, readiness)
+        else:
+            await self.service.run(context, readiness)
         if not self.is_stopping():
             raise ReturnedError("it returned without being asked to")
         scope.cancel(reason=f"{self.name} has finished")

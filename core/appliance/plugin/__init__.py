@@ -4,6 +4,8 @@ A plugin is a class with an ``api`` version and hook implementations. The host m
 appliance, so two nodes can live in one process: never keep state at module level.
 """
 
+from typing import TYPE_CHECKING
+
 from appliance.plugin.context import Context as Context
 from appliance.plugin.context import Lagged as Lagged
 from appliance.plugin.context import Logger as Logger
@@ -27,6 +29,17 @@ from appliance.plugin.contributions import Probe as Probe
 from appliance.plugin.contributions import Service as Service
 from appliance.plugin.contributions import SyncSection as SyncSection
 from appliance.plugin.contributions import Where as Where
-from appliance.plugin.hookspecs import hookimpl as hookimpl
 from appliance.plugin.node import Node as Node
 from appliance.plugin.version import API as API
+
+if TYPE_CHECKING:
+    from appliance.plugin.hookspecs import hookimpl as hookimpl
+else:
+
+    def __getattr__(name: str) -> object:
+        """Import pluggy only for those who mark hooks; isolated services start without it."""
+        if name == "hookimpl":
+            from appliance.plugin.hookspecs import hookimpl
+
+            return hookimpl
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
