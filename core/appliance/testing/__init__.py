@@ -11,14 +11,14 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from appliance.testing.machines import Cluster as Cluster
-    from appliance.testing.machines import cluster as cluster
-    from appliance.testing.machines import run_appliance as run_appliance
     from appliance.testing.conformance import check_plugin as check_plugin
     from appliance.testing.harness import LogicalInterfaces as LogicalInterfaces
     from appliance.testing.harness import run_service as run_service
     from appliance.testing.lan import Lan as Lan
     from appliance.testing.lan import Port as Port
+    from appliance.testing.machines import Cluster as Cluster
+    from appliance.testing.machines import cluster as cluster
+    from appliance.testing.machines import run_appliance as run_appliance
     from appliance.testing.netlab import LabNode as LabNode
     from appliance.testing.netlab import Netlab as Netlab
     from appliance.testing.node import RunningNode as RunningNode
