@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Known to run here, see appliance.console.commands.LOCAL_HEADS (a test compares them).
 LOCAL_HEADS = frozenset({"run", "check", "version", "plugin", "capture", "lab"})
 # Known to run in the node; anything else may be a local command of a plugin.
-DAEMON_HEADS = frozenset({"show", "ha", "events", "doctor", "metrics", "sync", "configure"})
+DAEMON_HEADS = frozenset({"show", "ha", "events", "doctor", "metrics", "config", "sync", "configure"})
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 

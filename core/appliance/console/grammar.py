@@ -66,9 +66,13 @@ def usage(command: Command) -> str:
 
 
 class Grammar:
-    """All commands that are known here. Of two with the same words, the first stays."""
+    """All commands that are known here. Of two with the same words, the first stays.
 
-    def __init__(self, commands: Iterable[Command]) -> None:
+    `elsewhere` are first words that somebody else understands; they are only suggested.
+    """
+
+    def __init__(self, commands: Iterable[Command], *, elsewhere: Iterable[str] = ()) -> None:
+        self._elsewhere = tuple(elsewhere)
         self._root = _Node()
         conflicts = []
         for command in commands:
@@ -146,7 +150,7 @@ class Grammar:
         return node, depth
 
     def _unknown(self, node: _Node, words: list[str], reader: _Reader) -> UsageError:
-        known = sorted(node.children)
+        known = sorted({*node.children, *(self._elsewhere if node is self._root else ())})
         if not reader.more():
             typed = " ".join(words)
             return UsageError(

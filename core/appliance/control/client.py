@@ -8,10 +8,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from appliance.control import wire
 from appliance.errors import ApplianceError, UnreachableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DEFAULT_SOCKET = "/run/appliance/control.sock"
 GREETING_TIME_S = 3.0

@@ -35,7 +35,8 @@ class Dispatcher:
 
     def grammar(self) -> Grammar:
         """All commands of this moment: a reload may have enabled or disabled a plugin."""
-        return Grammar([*self._core, *(entry.command for entry in self._appliance.plugins.commands())])
+        contributed = [entry.command for entry in self._appliance.plugins.commands()]
+        return Grammar([*self._core, *contributed], elsewhere=core_commands.LOCAL_HEADS)
 
     async def answer(self, request: wire.Request, send: Send) -> None:
         """Run the command and send everything, including the end."""

@@ -100,7 +100,10 @@ class CommandContext(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Argument:
-    """One argument of a command: positional, or an option when the name starts with ``--``."""
+    """One argument of a command: positional, or an option when the name starts with ``--``.
+
+    A last positional whose name ends in ``...`` takes all that is left, as a tuple.
+    """
 
     name: str
     help: str = ""
@@ -121,9 +124,10 @@ class Command:
     """``("show", "carp")``."""
     help: str
     run: Callable[..., Any]
-    """DAEMON: ``async (CommandContext, **arguments) -> data``; LOCAL: ``(**arguments) -> exit status``.
+    """DAEMON: ``async (CommandContext, **arguments) -> data``; LOCAL: ``(**arguments) -> exit status or data``.
 
-    Data is made of dicts, lists, str, numbers, bool and None; it is what ``--json`` prints.
+    Data is made of dicts, lists, str, numbers, bool and None; it is what ``--json`` prints. A DAEMON
+    command that is an async generator streams: every item is printed as it comes.
     """
     arguments: tuple[Argument, ...] = ()
     render: Callable[[Any], str] | None = None

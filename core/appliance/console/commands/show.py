@@ -9,7 +9,7 @@ import trio
 
 from appliance import __version__
 from appliance.console.ha_screen import render_ha
-from appliance.console.render import age, render, table
+from appliance.console.render import age, table
 from appliance.control.context import ControlContext
 from appliance.doctor import NodeProbe, Result, core_checks, run_checks
 from appliance.events import Health, Status
@@ -177,11 +177,6 @@ def _render_doctor(report: Row) -> str:
     return "\n".join(lines)
 
 
-def _render_bus(report: Row) -> str:
-    head = {key: value for key, value in report.items() if not isinstance(value, list)}
-    return "\n\n".join([render(head), render(report["providers"]), render(report["subscriptions"])])
-
-
 def _render_metrics(report: Row) -> str:
     return str(report["exposition"]).rstrip("\n")
 
@@ -196,7 +191,7 @@ COMMANDS = (
         path=("show", "services"), help="Supervised services and their health.", run=show_services,
         render=_render_services,
     ),
-    Command(path=("show", "bus"), help="Queues of the event bus.", run=show_bus, render=_render_bus),
+    Command(path=("show", "bus"), help="Queues of the event bus.", run=show_bus),
     Command(path=("show", "version"), help="The version of the running node.", run=show_version),
     Command(
         path=("doctor",), help="Look for problems, each with its remedy; exit 1 if one is serious.", run=doctor,

@@ -91,6 +91,12 @@ def test_a_misspelled_command_names_what_was_meant() -> None:
     assert refusal("events wyh 3").hint == "Did you mean `appliance events why`?"
 
 
+def test_words_that_are_understood_elsewhere_are_suggested() -> None:
+    with pytest.raises(UsageError) as refused:
+        Grammar([SHOW], elsewhere=["version"]).parse(["vesion"])
+    assert refused.value.hint == "Did you mean `appliance version`?"
+
+
 def test_abbreviations_are_not_commands() -> None:
     assert "unknown command `sh`" in refusal("sh carp").message
 

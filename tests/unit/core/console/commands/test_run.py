@@ -1,57 +1,89 @@
-import socket
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from appliance import cli
 
+CODE = "import sys; from appliance.cli import main; sys.exit(main())"
 
-def failure(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A node in a process of its own, with no plugin enabled."""
+    config = folder / "appliance.toml"
+    config.write_text('[node]\nname = "fw1"\n')
+    argv = ["run", "-c", str(config), "--state-dir", str(folder / "state"), "-s", str(folder / "s")]
+    with subprocess.Popen([sys.executable, "-c", CODE, *argv], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while process.poll() is None and cli.main(["-s", str(folder / "s"), "show", "version"]) == 3:
+                assert time.monotonic() < deadline, "the node did not come up"
+                time.sleep(0.05)
+            yield process
+        finally:
+            process.kill()
+
+
+def failure(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str]:
+    capsys.readouterr()
     status = cli.main(["run", *argv])
-    message, hint = capsys.readouterr().err.splitlines()
-    assert message.startswith("appliance: ")
+    *message, hint = capsys.readouterr().err.splitlines()
+    assert message[0].startswith("appliance: ")
     assert hint.startswith("  ")
-    return status, message.removeprefix("appliance: "), hint.strip()
+    return status, message[0].removeprefix("appliance: ")
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    path = tmp_path / "appliance.toml"
-    path.write_text('[node]\nname = "fw1"\n')
-    return path
-
-
-def test_a_missing_configuration_is_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status, message, hint = failure(capsys, "-c", str(tmp_path / "absent.toml"))
-    assert status == 2
-    assert message == f"the configuration {tmp_path}/absent.toml does not exist"
-    assert "-c FILE" in hint
-
-
-def test_a_configuration_that_is_a_directory_is_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status, message, _ = failure(capsys, "-c", str(tmp_path))
-    assert status == 2
-    assert message.endswith("cannot be read: Is a directory")
-
-
-def test_a_state_directory_that_cannot_be_made_is_status_1(
-    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_missing_configuration_is_status_2_and_leaves_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    status, message = failure(capsys, "-c", str(tmp_path / "no.toml"), "--state-dir", str(tmp_path / "state"))
+    assert status == 2
+    assert str(tmp_path / "no.toml") in message
+
+
+def test_a_state_directory_that_cannot_be_made_is_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
-    status, message, hint = failure(capsys, "-c", str(config), "--state-dir", str(tmp_path / "file" / "state"))
+    (tmp_path / "a.toml").write_text('[node]\nname = "fw1"\n')
+    status, message = failure(
+        capsys,
+        "-c",
+        str(tmp_path / "a.toml"),
+        "--state-dir",
+        str(tmp_path / "file" / "state"),
+        "-s",
+        str(tmp_path / "s"),
+    )
     assert status == 1
-    assert "cannot be made" in message
-    assert "--state-dir" in hint
+    assert "state" in message
 
 
-def test_a_socket_that_a_node_answers_on_is_refused_before_anything_starts(
-    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with socket.socket(socket.AF_UNIX) as node:
-        node.bind(str(tmp_path / "s"))
-        node.listen(1)
-        status, message, _ = failure(
-            capsys, "-c", str(config), "--state-dir", str(tmp_path / "state"), "--socket", str(tmp_path / "s")
-        )
-    assert status == 1
-    assert message == f"a node is already running on {tmp_path}/s"
+def test_a_node_runs_answers_and_stops_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with running(tmp_path) as node:
+        socket = ["-s", str(tmp_path / "s")]
+        capsys.readouterr()
+        assert cli.main([*socket, "show", "ha"]) == 0
+        assert capsys.readouterr().out.startswith("fw1 has no virtual hosts\n")
+        assert cli.main([*socket, "events", "--type", "NodeStarted"]) == 0
+        assert "NodeStarted node=fw1" in capsys.readouterr().out
+        config = ["-c", str(tmp_path / "appliance.toml")]
+        status, message = failure(capsys, *config, "--state-dir", str(tmp_path / "other"), *socket)
+        assert (status, message) == (1, f"a node is already running on {tmp_path / 's'}")
+        node.send_signal(signal.SIGTERM)
+        assert node.wait(20) == 0
+        assert not os.path.lexists(tmp_path / "s")
+
+
+def test_the_socket_of_a_killed_node_does_not_keep_the_next_one_out(tmp_path: Path) -> None:
+    with running(tmp_path) as node:
+        node.kill()
+        node.wait(20)
+    assert os.path.lexists(tmp_path / "s")
+    with running(tmp_path) as node:
+        assert node.poll() is None

@@ -15,6 +15,7 @@ from appliance.console.commands.show import (
     show_version,
 )
 from appliance.console.grammar import Grammar
+from appliance.console.render import render
 from appliance.control.context import ControlContext
 from appliance.events import Alarm, Event, Health, Status
 from appliance.plugin import Check, Finding, Probe
@@ -92,7 +93,7 @@ def test_the_bus_is_shown_with_its_queues(make_node: Any) -> None:
             data = await show_bus(ControlContext(node))
         assert data["subscriptions"][0]["name"] == "carp/carp"
         assert data["subscriptions"][0]["capacity"] == 8
-        assert "carp/carp" in screen("show bus", data)
+        assert "carp/carp" in render(data)
 
     run(main)
 
