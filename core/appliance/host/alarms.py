@@ -73,7 +73,7 @@ class PluginAlarms:
         """Required plugins that do not run."""
         entries = {entry.name: entry for entry in self._plugins.entries}
         for name in config.plugins.required:
-            why = _why_it_does_not_run(entries.get(name))
+            why = why_it_does_not_run(entries.get(name))
             if why is not None:
                 yield (
                     name,
@@ -86,7 +86,8 @@ class PluginAlarms:
                 )
 
 
-def _why_it_does_not_run(entry: PluginEntry | None) -> str | None:
+def why_it_does_not_run(entry: PluginEntry | None) -> str | None:
+    """Why a plugin that is wanted does not run, to follow its name; ``None`` when it does."""
     if entry is None:
         return "is not installed"
     if entry.state is PluginState.BLOCKED:

@@ -1,7 +1,8 @@
 """The composition root: one object per node, which makes all parts, starts them in order and stops them.
 
 There are no globals, so two nodes can live in one process. Only a node that owns its process
-(`handle_signals`) touches what belongs to the process: signals and the format of the logs.
+(`handle_signals`) touches what belongs to the process: signals, the format of the logs, the health of the
+loop, the service manager.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from appliance.config.history import History
 from appliance.config.loader import head, read_file
 from appliance.config.model import Config
 from appliance.errors import ApplianceError
-from appliance.events import NodeStarted, NodeStopping
+from appliance.events import LoopStalled, NodeStarted, NodeStopping
 from appliance.host.alarms import SOURCE
 from appliance.host.discovery import discover
+from appliance.host.health import ServiceManager, watch_loop
 from appliance.host.plugins import Plugins
 from appliance.host.reload import Reloader
 from appliance.host.statedir import HISTORY_DIR, locked_state_dir
@@ -104,7 +106,7 @@ class Appliance:
 
         Args:
             handle_signals: The node owns this process: SIGTERM and SIGINT stop it, SIGHUP reloads its
-                file, and its logs are set up.
+                file, its logs are set up, the service manager is told, and stalls of the loop are reported.
             task_status: As trio has it.
 
         Raises:
@@ -118,6 +120,7 @@ class Appliance:
                 await nursery.start(self.reloader.run)
                 if handle_signals:
                     await nursery.start(self._obey_signals)
+                    await nursery.start(watch_loop, self._report_stall, self._manager)
                 if self.socket is not None:
                     from appliance.control.server import serve_control
 
@@ -127,6 +130,7 @@ class Appliance:
                     await self.reloader.begin()
                 if not self._stop_asked.is_set():
                     self.bus.publish(NodeStarted(node=self.node.name, version=__version__), source=SOURCE)
+                    self._manager.ready(f"node {self.node.name} is up")
                 task_status.started()
                 await self._stop_asked.wait()
                 await self._stop()
@@ -141,6 +145,8 @@ class Appliance:
         text = self._text if self._text is not None else read_file(self.config_path)
         name = str(self.config_path)
         node, plugins = head(text, path=name)
+        # A node that shares its process must not speak for it.
+        self._manager = ServiceManager() if owns_process else ServiceManager(environ={})
         if owns_process:
             logs.configure(node=node.name, level=self._log_level)
         self.started_wall = time.time()
@@ -168,6 +174,7 @@ class Appliance:
         """Everything in order, and however it goes the node ends."""
         self.reloader.close(self._stop_reason)
         self.bus.publish(NodeStopping(reason=self._stop_reason), source=SOURCE)
+        self._manager.stopping(self._stop_reason)
         log = logs.logger(part="node", node=self.node.name)
         log.info("node_stopping", reason=self._stop_reason)
         with self._patience, trio.move_on_after(STOP_MAX_S) as limit:
@@ -177,6 +184,9 @@ class Appliance:
                 log.error("stop_incomplete", error=error.message)
         if limit.cancelled_caught:
             log.error("stop_incomplete", error=f"services did not stop within {STOP_MAX_S:.0f} s")
+
+    def _report_stall(self, stall: LoopStalled) -> None:
+        self.bus.publish(stall, source=SOURCE)
 
     async def _obey_supervisor(self) -> None:
         await self.supervisor.stop_requested.wait()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from appliance.config.loader import Loaded, Unavailable, load_tolerant, load_whole
 from appliance.config.model import Config, Model
 from appliance.errors import Problem
+from appliance.host.alarms import why_it_does_not_run
 from appliance.host.plugins import PluginState
 
 if TYPE_CHECKING:
@@ -38,7 +39,11 @@ class ConfigLoader:
                 path=path,
                 tables=self._plugins.tables(),
                 unavailable=self._unavailable(),
-                verify=lambda config: [*self._verify(config, old), *(rule(config) if rule is not None else ())],
+                verify=lambda config: [
+                    *self._verify(config, old),
+                    *self._required(config),
+                    *(rule(config) if rule is not None else ()),
+                ],
             )
             accepted = True
         finally:
@@ -67,6 +72,20 @@ class ConfigLoader:
     def _verify(self, config: Config, old: Config | None) -> list[Problem]:
         self._plugins.enable(config)
         return self._plugins.verify(config, old)
+
+    def _required(self, config: Config) -> list[Problem]:
+        """Only warnings: a file may be checked on a machine that lacks a plugin, and such a node runs, demoted."""
+        entries = {entry.name: entry for entry in self._plugins.entries}
+        reasons = [(name, why_it_does_not_run(entries.get(name))) for name in config.plugins.required]
+        return [
+            Problem(
+                path=("plugins", "required", index),
+                message=f"the plugin {name} {why}; the node will stay demoted",
+                severity="warning",
+            )
+            for index, (name, why) in enumerate(reasons)
+            if why is not None
+        ]
 
     def _unavailable(self) -> dict[str, Unavailable]:
         """Tables of plugins that are not loaded; such a plugin's table is taken to have its name."""
