@@ -63,6 +63,14 @@ def test_complete_configurations_load(text: str) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_code_that_names_its_file_is_in_that_file(document: Path) -> None:
+    for found in FENCE.finditer(document.read_text()):
+        match found["info"].split():
+            case ["python", source]:
+                assert found["body"] in (ROOT / source).read_text(), found["body"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_toml_in_documents_is_toml(document: Path) -> None:
     for found in FENCE.finditer(document.read_text()):
         if found["info"].split()[:1] == ["toml"]:
