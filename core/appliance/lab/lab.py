@@ -11,14 +11,15 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Self, TypeVar
 
 from appliance.errors import RefusedError, UnreachableError, UsageError
 from appliance.lab import faults, netns, power, probes, waiting
@@ -30,6 +31,7 @@ from appliance.lab.topology import Topology
 LABS_DIR = Path("/run/appliance-lab")
 _numbers = itertools.count(1)
 JsonObject = dict[str, object]
+T = TypeVar("T")
 
 
 def unique_name(prefix: str = "t") -> str:
@@ -118,6 +120,7 @@ class Lab:
         self.execute(build_plan(self.topology, self.software))
         if self._pcap:
             self.start_captures()
+            self.wait_captures()
         for node in self.topology.node_names:
             self.start_init(node)
 
@@ -133,6 +136,8 @@ class Lab:
     def down(self) -> None:
         """Removes everything, whatever state it is in. Twice is once."""
         mine = self.namespaces()
+        if self.keep_logs is not None:
+            self.stop_captures()
         for namespace in mine:
             role = namespace.removeprefix(self.topology.namespace(""))
             init = self.init_facts(role).get("init") if role in self.topology.node_names else None
@@ -243,30 +248,45 @@ class Lab:
     ) -> subprocess.Popen[str]:
         """Starts a command on a machine or switch; its standard output is a pipe. `down` ends it in any case."""
         self._require(role)
-        return subprocess.Popen(
-            self.argv(role, argv),
-            env=self.environment(role),
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        )
+
+        def start() -> subprocess.Popen[str]:
+            return subprocess.Popen(
+                self.argv(role, argv),
+                env=self.environment(role),
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+            )
+
+        return self._born_inside(role, start)
 
     def spawn(self, role: str, argv: Sequence[str], *, log: Path) -> int:
         """Starts a command that outlives this process, its output appended to a file; returns its pid."""
         self._require(role)
         full = self.argv(role, argv)
-        return os.posix_spawnp(
-            full[0],
-            full,
-            self.environment(role),
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-            ],
-            setsid=True,
-        )
+
+        def start() -> int:
+            return os.posix_spawnp(
+                full[0],
+                full,
+                self.environment(role),
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+                    (os.POSIX_SPAWN_DUP2, 1, 2),
+                ],
+                setsid=True,
+            )
+
+        return self._born_inside(role, start)
+
+    def _born_inside(self, role: str, start: Callable[[], T]) -> T:
+        """Starts a process from within the namespace: `down` finds it there from its first moment.
+
+        The command line still goes through ``ip netns exec``, which also gives it the right ``/sys``.
+        """
+        return netns.inside(self.topology.namespace(role), start)
 
     def _require(self, role: str) -> None:
         if role != faults.ROGUE:
@@ -282,9 +302,26 @@ class Lab:
             file = folder / f"{cable.switch}-{cable.port}.pcap"
             self.spawn(
                 cable.switch,
-                ["tcpdump", "-i", cable.port, "-n", "-U", "-Z", "root", "-w", str(file)],
+                ["tcpdump", "-i", cable.port, "-n", "-U", "--immediate-mode", "-Z", "root", "-w", str(file)],
                 log=folder / "tcpdump.log",
             )
+
+    def wait_captures(self) -> None:
+        """Until every capture listens: what is sent before that is not in the files."""
+        log, wanted = self.directory / "pcap" / "tcpdump.log", len(self.topology.cables)
+        waiting.wait_until(
+            lambda: log.exists() and log.read_text(errors="replace").count("listening on") >= wanted,
+            f"{wanted} captures listen ({log})",
+        )
+
+    def stop_captures(self) -> None:
+        """Ends the captures in an orderly way: their files are complete then."""
+        spaces = [self.topology.namespace(switch) for switch in self.topology.switches]
+        running = [pid for space in spaces for pid in netns.pids(space) if netns.process_name(pid) == "tcpdump"]
+        netns.send_signal(running, signal.SIGTERM)
+        waiting.wait_until(
+            lambda: not [pid for pid in running if netns.process_state(pid) not in ("", "Z")], "the captures end"
+        )
 
     # ---- faults --------------------------------------------------------------------------------
 
