@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import cast
 
 from pydantic import ValidationError
 
 from appliance.config.model import Config, Model, NodeTable, PluginsTable
-from appliance.config.positions import locate
+from appliance.config.positions import KeyPath, locate
 from appliance.config.redact import redact_paths
 from appliance.config.report import Report
 from appliance.config.schema import CORE_TABLES, secret_paths
@@ -173,15 +174,23 @@ class _Draft:
         self.problems: list[Problem] = []
         self._unavailable = unavailable
         self._owners = {table.name: (plugin, table.model) for plugin, table in tables.items()}
-        self._secrets = secret_paths(self.data, {name: model for name, (_, model) in self._owners.items()})
-        positions = locate(text)
-        self.report = Report(path=path, positions=positions, shown=redact_paths(positions, self._secrets))
         self._models: dict[str, Model] = {}
         if "node" not in self.data:
             message = 'the table [node] is required and missing; it says who this node is: name = "fw1"'
             self.problems.append(Problem(path=("node",), message=message))
         for name, value in self.data.items():
             self._read_table(name, value)
+
+    @cached_property
+    def secrets(self) -> frozenset[KeyPath]:
+        """Paths of values that no message may show."""
+        return secret_paths(self.data, {name: model for name, (_, model) in self._owners.items()})
+
+    @cached_property
+    def report(self) -> Report:
+        """Formats problems. Made on demand: a right file needs no positions."""
+        positions = locate(self.text)
+        return Report(path=self.path, positions=positions, shown=redact_paths(positions, self.secrets))
 
     @property
     def node(self) -> NodeTable:
@@ -232,7 +241,7 @@ class _Draft:
                 self._models[name] = cast(Model, model.model_validate(value))
             except ValidationError as error:
                 errors = error.errors(include_url=False)
-                self.problems += explain(errors, table=name, model=model, data=value, secrets=self._secrets)
+                self.problems += explain(errors, table=name, model=model, data=value, secrets=self.secrets)
             except _MODEL_BUGS as error:
                 who = self._owners[name][0] if name in self._owners else "core"
                 message = f"the plugin {who} failed on its own table: {type(error).__name__}: {error}"
