@@ -26,6 +26,7 @@ from appliance.net.rtfacts import LinkInfo as LinkInfo
 from appliance.net.rtfacts import Lost as Lost
 from appliance.net.rtfacts import NeighbourEvent as NeighbourEvent
 from appliance.net.rtfacts import NetconfEvent as NetconfEvent
+from appliance.net.rtfacts import RouteChange as RouteChange
 from appliance.net.rtfacts import RouteEvent as RouteEvent
 from appliance.net.rtfacts import parse_address, parse_event, parse_link
 from appliance.net.rtmessages import add_address as add_address

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from ipaddress import IPv4Address, IPv6Address
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from socket import AF_INET as _AF_INET
 from socket import AF_INET6 as _AF_INET6
 from typing import NamedTuple
@@ -14,8 +15,10 @@ _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBi")
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
 AF_INET, AF_INET6 = int(_AF_INET), int(_AF_INET6)  # plain numbers print better than the enumeration
+_ROUTE = struct.Struct("=BBBBBBBBI")  # family, lengths, tos, table, protocol, scope, type, flags
 _I32 = struct.Struct("=i")
 _U32 = struct.Struct("=I")
+_U16 = struct.Struct("=H")
 
 _NDA_DST, _NDA_LLADDR = 1, 2
 _NETCONFA_IFINDEX, _NETCONFA_FORWARDING = 1, 2
@@ -40,6 +43,8 @@ class LinkInfo(NamedTuple):
     """The device this one is stacked on (a veth: its peer); 0 for none."""
     group: int
     alias: str
+    vlan_id: int = 0
+    """Of a VLAN device."""
 
 
 class AddressInfo(NamedTuple):
@@ -53,6 +58,22 @@ class AddressInfo(NamedTuple):
     flags: int
     local: IPv4Address | IPv6Address | None
     """IFA_LOCAL as reported; ``None`` when the kernel only gave IFA_ADDRESS (IPv6)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A unicast route of the main table with one next hop."""
+
+    to: IPv4Network | IPv6Network
+    index: int
+    """The device it leaves by."""
+    via: IPv4Address | IPv6Address | None = None
+    metric: int = 0
+    """0 lets the kernel choose: 0 for IPv4, 1024 for IPv6."""
+    protocol: int = 4
+    """Who made it (RTPROT_*); 4 is ``static``."""
+    onlink: bool = False
+    """The gateway is reachable although no address of the device says so."""
 
 
 class LinkEvent(NamedTuple):
@@ -91,11 +112,21 @@ class NetconfEvent(NamedTuple):
     disable_ipv6: bool | None
 
 
+class RouteChange(NamedTuple):
+    """A route of some table was made, replaced or removed; what it said is not decoded."""
+
+    family: int
+    table: int
+    protocol: int
+    """Who made it (RTPROT_*)."""
+    deleted: bool
+
+
 class Lost(NamedTuple):
     """The kernel dropped events (ENOBUFS): read everything anew."""
 
 
-RouteEvent = LinkEvent | AddressEvent | NeighbourEvent | NetconfEvent | Lost
+RouteEvent = LinkEvent | AddressEvent | NeighbourEvent | NetconfEvent | RouteChange | Lost
 
 
 def _text(data: memoryview, start: int, end: int) -> str:
@@ -116,7 +147,7 @@ def parse_link(data: memoryview, offset: int, end: int) -> LinkInfo:
     """The body of RTM_NEWLINK or RTM_DELLINK."""
     _family, _type, index, flags, _change = _LINK.unpack_from(data, offset)
     name = kind = mac = alias = ""
-    mtu = parent = group = 0
+    mtu = parent = group = vlan_id = 0
     for attribute, start, stop in m.attributes(data, offset + _LINK.size, end):
         if attribute == m.IFLA_IFNAME:
             name = _text(data, start, stop)
@@ -131,9 +162,7 @@ def parse_link(data: memoryview, offset: int, end: int) -> LinkInfo:
         elif attribute == m.IFLA_IFALIAS:
             alias = _text(data, start, stop)
         elif attribute == m.IFLA_LINKINFO:
-            for nested, inner, inner_end in m.attributes(data, start, stop):
-                if nested == m.IFLA_INFO_KIND:
-                    kind = _text(data, inner, inner_end)
+            kind, vlan_id = _link_kind(data, start, stop)
     return LinkInfo(
         index=index,
         name=name,
@@ -146,7 +175,20 @@ def parse_link(data: memoryview, offset: int, end: int) -> LinkInfo:
         parent_index=parent,
         group=group,
         alias=alias,
+        vlan_id=vlan_id,
     )
+
+
+def _link_kind(data: memoryview, offset: int, end: int) -> tuple[str, int]:
+    kind, vlan_id = "", 0
+    for attribute, start, stop in m.attributes(data, offset, end):
+        if attribute == m.IFLA_INFO_KIND:
+            kind = _text(data, start, stop)
+        elif attribute == m.IFLA_INFO_DATA and kind == "vlan":
+            for nested, inner, inner_stop in m.attributes(data, start, stop):
+                if nested == m.IFLA_VLAN_ID and inner_stop - inner >= 2:
+                    vlan_id = _U16.unpack_from(data, inner)[0]
+    return kind, vlan_id
 
 
 def _ip(raw: memoryview) -> IPv4Address | IPv6Address | None:
@@ -185,6 +227,9 @@ def parse_event(data: memoryview, kind: int, offset: int, end: int) -> RouteEven
         return AddressEvent(address, deleted=kind == m.RTM_DELADDR) if address else None
     if kind in (m.RTM_NEWNEIGH, m.RTM_DELNEIGH):
         return _parse_neighbour(data, offset, end, deleted=kind == m.RTM_DELNEIGH)
+    if kind in (m.RTM_NEWROUTE, m.RTM_DELROUTE):
+        family, _to, _from, _tos, table, protocol, *_rest = _ROUTE.unpack_from(data, offset)
+        return RouteChange(family, table, protocol, deleted=kind == m.RTM_DELROUTE)
     if kind == m.RTM_NEWNETCONF:
         return _parse_netconf(data, offset, end)
     return None

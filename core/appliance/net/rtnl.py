@@ -11,8 +11,7 @@ import errno
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_address
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_address
 from typing import Any, Self
 
 import trio
@@ -32,6 +31,7 @@ from appliance.net.rtfacts import (
     AddressInfo,
     LinkInfo,
     Lost,
+    Route,
     RouteEvent,
     parse_address,
     parse_event,
@@ -44,26 +44,11 @@ DECODE_PER_STEP = 100
 """pyroute2 needs some 0.1 ms per route; other tasks get their turn after this many."""
 
 _BUFFER_SIZE = 65536
-_RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
 _NLM_F_DUMP_INTR = 0x10
 _RT_TABLE_MAIN, _RTN_UNICAST, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK = 254, 1, 0, 253
+_RTNH_F_ONLINK = 4
 
 Cidr = IPv4Interface | IPv6Interface
-Network = IPv4Network | IPv6Network
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """A unicast route of the main table with one next hop."""
-
-    to: Network
-    index: int
-    """The device it leaves by."""
-    via: IPv4Address | IPv6Address | None = None
-    metric: int = 0
-    """0 lets the kernel choose: 0 for IPv4, 1024 for IPv6."""
-    protocol: int = 4
-    """Who made it (RTPROT_*); 4 is ``static``."""
 
 
 class Rtnl:
@@ -153,7 +138,7 @@ class Rtnl:
             message = rtmsg()
             message["family"], message["table"], message["proto"] = int(family), _RT_TABLE_MAIN, protocol
             message["attrs"] = [("RTA_OIF", index)] if index else []
-            bodies = await self._dump(_encoded(message, _RTM_GETROUTE, m.NLM_F_REQUEST | m.NLM_F_DUMP))
+            bodies = await self._dump(_encoded(message, m.RTM_GETROUTE, m.NLM_F_REQUEST | m.NLM_F_DUMP))
             for number, body in enumerate(bodies):
                 if number % DECODE_PER_STEP == DECODE_PER_STEP - 1:
                     await trio.lowlevel.checkpoint()
@@ -166,11 +151,11 @@ class Rtnl:
     async def add_route(self, route: Route) -> None:
         """Add a route, or replace the one to the same place with the same metric."""
         flags = m.NLM_F_CREATE | m.NLM_F_REPLACE
-        await self._request(_route_message(route), _RTM_NEWROUTE, flags, f"cannot add the route to {route.to}")
+        await self._request(_route_message(route), m.RTM_NEWROUTE, flags, f"cannot add the route to {route.to}")
 
     async def delete_route(self, route: Route) -> None:
         """Remove a route."""
-        await self._request(_route_message(route), _RTM_DELROUTE, 0, f"cannot remove the route to {route.to}")
+        await self._request(_route_message(route), m.RTM_DELROUTE, 0, f"cannot remove the route to {route.to}")
 
     # --------------------------------------------------------------------------------------- exchange
 
@@ -296,6 +281,7 @@ def _route_message(route: Route) -> Any:
     message["dst_len"], message["table"], message["type"] = route.to.prefixlen, _RT_TABLE_MAIN, _RTN_UNICAST
     message["proto"] = route.protocol
     message["scope"] = _RT_SCOPE_LINK if route.via is None and route.to.version == 4 else _RT_SCOPE_UNIVERSE
+    message["flags"] = _RTNH_F_ONLINK if route.onlink else 0
     attributes: list[tuple[str, object]] = [("RTA_OIF", route.index)]
     if route.to.prefixlen:
         attributes.append(("RTA_DST", str(route.to.network_address)))
@@ -310,7 +296,7 @@ def _route_message(route: Route) -> Any:
 def _route(body: memoryview) -> Route | None:
     """A unicast route of the main table with one next hop; nothing for any other."""
     # The codec wants a header; its length is all that it reads of it.
-    message = rtmsg(m.HEADER.pack(m.HEADER.size + len(body), _RTM_NEWROUTE, 0, 0, 0) + bytes(body))
+    message = rtmsg(m.HEADER.pack(m.HEADER.size + len(body), m.RTM_NEWROUTE, 0, 0, 0) + bytes(body))
     message.decode()
     index = message.get_attr("RTA_OIF")
     if message["type"] != _RTN_UNICAST or message.get_attr("RTA_TABLE") != _RT_TABLE_MAIN or index is None:
@@ -325,4 +311,5 @@ def _route(body: memoryview) -> Route | None:
         via=ip_address(gateway) if gateway else None,
         metric=message.get_attr("RTA_PRIORITY") or 0,
         protocol=message["proto"],
+        onlink=bool(message["flags"] & _RTNH_F_ONLINK),
     )

@@ -14,7 +14,8 @@ import trio
 
 from appliance.net import fastpath as fast
 from appliance.net import kernel
-from appliance.net.rtnl import Route, Rtnl, RtnlMonitor
+from appliance.net.rtfacts import Route
+from appliance.net.rtnl import Rtnl, RtnlMonitor
 
 pytestmark = pytest.mark.netns
 
