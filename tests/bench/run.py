@@ -1,0 +1,148 @@
+"""``make bench``: measures this project beside its peers, in the same run, and prints tables.
+
+    run.py [--runs 20] [--peer-runs 5] [--only failover|small|scale] [--write docs/benchmarks.md]
+
+Nothing here gates the tests. Numbers depend on the machine; ratios between systems of one run mean more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import platform
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import failover
+import small
+from failover import Gaps, measure
+from systems import Appliance, require_tools, rivals
+
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+
+def say(text: str) -> None:
+    """Progress, at once."""
+    print(text, flush=True)
+
+
+def run_failover(runs: int, peer_runs: int) -> list[Gaps]:
+    """Every system, idle and with all cores busy."""
+    found: list[Gaps] = []
+    for load in ("idle", "busy"):
+        for profile in ("book", "fast"):
+            found += measure(Appliance(profile), failover.SCENARIOS, runs, load, say)
+            found += measure(Appliance(profile, sync_cable=False), ("death",), runs, load, say)
+        for rival in rivals():
+            found += measure(rival, failover.SCENARIOS, peer_runs, load, say)
+    return found
+
+
+def failover_table(found: list[Gaps]) -> str:
+    """Markdown: one row per system and load, median / p95 / max per scenario."""
+    rows = ["| system | load | " + " | ".join(failover.SCENARIOS) + " |", "|---" * (2 + len(failover.SCENARIOS)) + "|"]
+    for system, load in dict.fromkeys((each.system, each.load) for each in found):
+        cells = []
+        for scenario in failover.SCENARIOS:
+            gaps = next((g for g in found if (g.system, g.load, g.scenario) == (system, load, scenario)), None)
+            cells.append(_cell(gaps))
+        rows.append(f"| {system} | {load} | " + " | ".join(cells) + " |")
+    return "\n".join(rows) + "\n\n" + "\n".join(_ratios(found))
+
+
+def _cell(gaps: Gaps | None) -> str:
+    if gaps is None or not gaps.values_ms:
+        return "-"
+    return (
+        " / ".join("never" if math.isinf(v) else f"{v:.0f}" for v in (gaps.median(), gaps.p95(), gaps.worst()))
+        + f" (n={len(gaps.values_ms)})"
+    )
+
+
+def _ratios(found: list[Gaps]) -> list[str]:
+    """How much shorter our gap is than each peer's, where ours is more than nothing."""
+    lines = []
+    ours = {(g.scenario, g.load): g for g in found if g.system == Appliance("book").name}
+    for gaps in found:
+        mine = ours.get((gaps.scenario, gaps.load))
+        if mine is None or gaps.system.startswith("appliance") or not gaps.values_ms or not mine.values_ms:
+            continue
+        ratio = gaps.median() / max(mine.median(), 1.0)
+        text = "never recovered" if math.isinf(ratio) else f"{ratio:.1f} times ours"
+        lines.append(f"- {gaps.scenario}, {gaps.load}: {gaps.system}: {text}")
+    return lines
+
+
+def small_table() -> str:
+    """Bus, command line, idle node."""
+    rate = sorted(small.bus_rate() for _ in range(5))[2]
+    idle = small.idle_node()
+    cpu, memory = idle["cpu"], idle["memory"]
+    assert isinstance(cpu, dict)
+    assert isinstance(memory, dict)
+    parts = ", ".join(f"{name} {value:.1f} %" for name, value in cpu.items())
+    sizes = ", ".join(f"{name} {value:.0f} MB" for name, value in memory.items())
+    return "\n".join([
+        "| what | value |", "|---|---|",
+        f"| bus, 6 subscribers, bursts of 32 | {rate:,.0f} events/s, every one delivered 6 times (median of 5) |",
+        f"| `appliance show carp` | median {idle['cli_median_ms']:.0f} ms, max {idle['cli_max_ms']:.0f} ms |",
+        f"| idle master, CPU of one core | {sum(cpu.values()):.1f} % ({parts}) |",
+        f"| idle master, memory (PSS) | {sum(memory.values()):.0f} MB ({sizes}) |",
+    ])  # fmt: skip
+
+
+def scale_table() -> str:
+    """255 VHIDs on four interfaces."""
+    found = small.scale()
+    cpu, jitter = found["cpu"], found["jitter_ms"]
+    assert isinstance(cpu, dict)
+    assert isinstance(jitter, dict)
+    rows = ["| 255 VHIDs x 4 interfaces, 1 s | master | backup |", "|---|---|---|"]
+    for name in ("heartbeat", "guard", "main"):
+        rows.append(f"| {name}, CPU of one core | {cpu['fw1'].get(name, 0):.1f} % | {cpu['fw2'].get(name, 0):.1f} % |")
+    if jitter:
+        rows.append(
+            f"| advert interval off by, median / p99 / max | {jitter['median']:.2f} / {jitter['p99']:.2f} / "
+            f"{jitter['max']:.2f} ms | |"
+        )
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Parse, measure, print, write."""
+    parser = argparse.ArgumentParser(description="Benchmarks against real peers.")
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--peer-runs", type=int, default=5)
+    parser.add_argument("--only", choices=("failover", "small", "scale"))
+    parser.add_argument("--write", type=Path)
+    options = parser.parse_args()
+    require_tools()
+    start = time.monotonic()
+    sections = []
+    if options.only in (None, "small"):
+        sections.append("### Small things\n\n" + small_table())
+    if options.only in (None, "scale"):
+        sections.append("### Many virtual hosts\n\n" + scale_table())
+    if options.only in (None, "failover"):
+        found = run_failover(options.runs, options.peer_runs)
+        sections.append("### Gap in milliseconds: median / p95 / max\n\n" + failover_table(found))
+    head = (
+        f"Measured {datetime.now(UTC):%Y-%m-%d} on {os.cpu_count()} cores, Linux {platform.release()}, "
+        f"Python {platform.python_version()}, in {(time.monotonic() - start) / 60:.0f} minutes."
+    )
+    text = "\n\n".join([head, *sections])
+    say("\n" + text)
+    if options.write:
+        page = options.write.read_text()
+        before, _, rest = page.partition(BEGIN)
+        _, _, after = rest.partition(END)
+        options.write.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
