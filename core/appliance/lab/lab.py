@@ -186,8 +186,10 @@ class Lab:
 
     def command(self, node: str) -> tuple[str, ...]:
         """How the node's software is started."""
+        script = Path(sys.executable).with_name("appliance")
+        program = (sys.executable, str(script)) if script.exists() else (sys.executable, "-m", "appliance")
         return (
-            *(sys.executable, "-m", "appliance", "run"),
+            *(*program, "run"),
             *("-c", str(self.config_path(node))),
             *("--state-dir", str(self.state_dir(node))),
             *("--socket", str(self.socket(node))),
@@ -462,8 +464,12 @@ class Lab:
     def wait_settled(self, master: str = "fw1", deadline_s: float = waiting.DEADLINE_S) -> dict[str, JsonObject]:
         """Until this node is MASTER of everything and every other node that has power is BACKUP."""
         others = [n for n in self.topology.node_names if n != master and self.has_power(n)]
-        return self.wait_for(
-            lambda view: waiting.is_settled(view, master, others), f"{master} is the only master", deadline_s
+        return waiting.wait_for(
+            self,
+            lambda view: waiting.is_settled(view, master, others),
+            f"{master} is the only master",
+            deadline_s,
+            needed=(master, *others),
         )
 
 

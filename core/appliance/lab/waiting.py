@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from appliance.control import wire
 from appliance.control.client import request as control_request
-from appliance.errors import ApplianceError, UnreachableError
+from appliance.errors import ApplianceError
 
 if TYPE_CHECKING:
     from appliance.lab.lab import Lab
@@ -46,18 +46,26 @@ def view(lab: Lab) -> dict[str, JsonObject]:
     for node in lab.topology.node_names:
         try:
             seen[node] = request(lab, node, ("show", "carp"))
-        except (ApplianceError, UnreachableError):
+        except ApplianceError:
             continue  # starting, stopping, without power: it is simply not seen
     return seen
 
 
-def wait_for(lab: Lab, predicate: Predicate, what: str, deadline_s: float) -> dict[str, JsonObject]:
-    """Polls until the predicate holds; returns what was seen then."""
+def wait_for(
+    lab: Lab, predicate: Predicate, what: str, deadline_s: float, *, needed: Sequence[str] = ()
+) -> dict[str, JsonObject]:
+    """Polls until the predicate holds; returns what was seen then.
+
+    A `needed` node that has given up (its configuration was refused) ends the waiting at once.
+    """
     deadline = time.monotonic() + deadline_s
     while True:
         seen = view(lab)
         if predicate(seen):
             return seen
+        failed = [node for node in needed if lab.init_facts(node).get("state") == "failed"]
+        if failed:
+            raise LabTimeoutError(f"{', '.join(failed)} does not start, so never: {what}", hint=_tails(lab, seen))
         if time.monotonic() > deadline:
             raise LabTimeoutError(
                 f"not within {deadline_s:.0f} s: {what}\nlast seen: {describe(seen)}", hint=_tails(lab, seen)
@@ -116,6 +124,19 @@ def tail(lab: Lab, node: str, lines: int = LOG_TAIL_LINES) -> str:
 def _tails(lab: Lab, seen: Mapping[str, JsonObject]) -> str:
     parts = []
     for node in lab.topology.node_names:
-        state = "answers" if node in seen else f"does not answer, init: {lab.init_facts(node) or 'none'}"
-        parts.append(f"--- {node} ({state}), end of {lab.log(node)}:\n{tail(lab, node)}")
+        parts.append(f"--- {node}: {_condition(lab, node, seen)}; end of {lab.log(node)}:\n{tail(lab, node)}")
     return "\n".join(parts)
+
+
+def _condition(lab: Lab, node: str, seen: Mapping[str, JsonObject]) -> str:
+    if node in seen:
+        return "answers"
+    if not lab.has_power(node):
+        return "has no power"
+    facts = lab.init_facts(node)
+    software = f"software {facts.get('state', 'none')}, started {facts.get('starts', 0)} times, {facts.get('last')}"
+    try:
+        request(lab, node, ("show", "carp"))
+    except ApplianceError as error:
+        return f"{software}; {error.message}"
+    return f"{software}; answers now"
