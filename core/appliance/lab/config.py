@@ -76,9 +76,13 @@ def node_toml(topology: Topology, node: str, settings: NodeSettings | None = Non
 
 
 def interface_table(topology: Topology, network: Network, ordinal: int) -> str:
-    """``[interfaces.NAME]`` of one network."""
+    """``[interfaces.NAME]`` of one network, and on the WAN the way to everything else."""
     addresses = network.addresses(ordinal, ipv6=topology.ipv6)
-    return table(f"interfaces.{network.name}", {"device": network.device, "addresses": addresses})
+    parts = [table(f"interfaces.{network.name}", {"device": network.device, "addresses": addresses})]
+    if network is WAN:
+        gateways = [f"{WAN.prefix4}.{WAN.host4}", *([f"{WAN.prefix6}::{WAN.host6}"] if topology.ipv6 else [])]
+        parts += [table("interfaces.wan.routes", {"to": "default", "via": via}, many=True) for via in gateways]
+    return "\n".join(parts)
 
 
 def standard_vips(topology: Topology) -> tuple[Vip, ...]:

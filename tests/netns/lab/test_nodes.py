@@ -79,9 +79,9 @@ def test_waiting_in_vain_shows_what_was_seen_and_the_logs(cluster: Lab) -> None:
 
 def test_a_refused_configuration_ends_the_waiting_at_once() -> None:
     settings = {"fw1": NodeSettings(text="this is not TOML")}
-    with Lab(Topology(name=unique_name("t")), settings=settings) as lab:
-        with pytest.raises(LabTimeoutError, match="fw1 does not start"):
-            lab.wait_settled("fw1", deadline_s=40)
+    lab = Lab(Topology(name=unique_name("t")), settings=settings)
+    with lab, pytest.raises(LabTimeoutError, match="fw1 does not start"):
+        lab.wait_settled("fw1", deadline_s=40)
 
 
 def test_down_ends_every_process_of_every_node() -> None:

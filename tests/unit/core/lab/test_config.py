@@ -29,6 +29,14 @@ def test_the_others_follow_a_hundred_apart() -> None:
     assert third["interfaces"]["lan"]["addresses"] == ["192.168.1.4/24", "2001:db8:1::4/64"]
 
 
+def test_the_way_out_is_the_wans_gateway() -> None:
+    assert [route["via"] for route in parsed("fw2")["interfaces"]["wan"]["routes"]] == [
+        "198.51.100.1",
+        "2001:db8:ffff::1",
+    ]
+    assert "routes" not in parsed("fw2")["interfaces"]["lan"]
+
+
 def test_the_virtual_hosts_are_those_of_the_example() -> None:
     lan, wan = parsed("fw1")["carp"]["vip"]
     assert (lan["name"], lan["vhid"], lan["addresses"]) == ("lan", 1, ["192.168.1.1/24", "2001:db8:1::1/64"])
