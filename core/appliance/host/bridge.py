@@ -19,6 +19,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import cast
 
@@ -134,6 +135,11 @@ class Channel:
             self._received += data
             frame = self._next()
         return frame
+
+    def hang_up(self) -> None:
+        """End the connection for everybody who holds an end of it; what has arrived can still be received."""
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
 
     def _next(self) -> Frame | None:
         buffer = self._received

@@ -162,7 +162,7 @@ class _Conversation:
                 # Our own cancellation must not end the conversation: the service has last words to say.
                 with self._shelter:
                     self._channel.send(start)
-                    await self._talk()
+                    await self._talk(process)
                 nursery.cancel_scope.cancel(reason="the process has ended")
         finally:
             await self._reap(process)
@@ -179,9 +179,10 @@ class _Conversation:
             self._shelter.deadline = trio.current_time() + LAST_WORDS_S
             raise
 
-    async def _talk(self) -> None:
+    async def _talk(self, process: trio.Process) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._channel.pump)
+            nursery.start_soon(self._hang_up_after, process)
             nursery.start_soon(self._forward_stop)
             answering = Answering(self._channel, nursery)
             try:
@@ -204,6 +205,11 @@ class _Conversation:
             process.kill()  # only itself: what it has forked to clean up after it still has to do so
             with trio.move_on_after(EXIT_S, shield=True):
                 await process.wait()
+
+    async def _hang_up_after(self, process: trio.Process) -> None:
+        # A process forked by the service (a guard) holds a copy of its socket, so EOF alone would come late or never.
+        await process.wait()
+        self._channel.hang_up()
 
     async def _forward_stop(self) -> None:
         await self._ctx.stopping.wait()

@@ -42,10 +42,7 @@ class PlainLogger:
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
         if LEVELS[level] < self._settings.level:
             return
-        entry = self._bound | fields
-        if self._node:
-            entry.setdefault("node", self._node)
-        line = _json_line(level, event, entry) if self._settings.json else _text_line(level, event, entry)
+        line = (_json_line if self._settings.json else _text_line)(level, event, self._bound | fields, self._node)
         stream = self._stream or sys.stderr
         try:
             stream.write(line + "\n")
@@ -54,16 +51,21 @@ class PlainLogger:
             return
 
 
-def _json_line(level: str, event: str, entry: dict[str, object]) -> str:
+def _json_line(level: str, event: str, fields: dict[str, object], node: str) -> str:
     stamp = datetime.now(tz=UTC).isoformat().replace("+00:00", "Z")
-    return json.dumps(entry | {"event": event, "level": level, "timestamp": stamp}, default=str)
+    entry = fields | {"event": event}
+    if node:
+        entry.setdefault("node", node)
+    return json.dumps(entry | {"level": level, "timestamp": stamp}, default=str)
 
 
-def _text_line(level: str, event: str, entry: dict[str, object]) -> str:
+def _text_line(level: str, event: str, fields: dict[str, object], node: str) -> str:
     stamp = datetime.now(tz=UTC).strftime("%H:%M:%S.%f")
-    fields = " ".join(f"{key}={_text(value)}" for key, value in sorted(entry.items()))
-    return f"{stamp} [{level:<{_LEVEL_WIDTH}}] {event:<{_EVENT_WIDTH}} {fields}"
+    if node:
+        fields.setdefault("node", node)
+    texts = " ".join(f"{key}={_text(value)}" for key, value in sorted(fields.items()))
+    return f"{stamp} [{level:<{_LEVEL_WIDTH}}] {event:<{_EVENT_WIDTH}} {texts}"
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) and value and not set(value) & set(" \t=\r\n\"'") else repr(value)
+    return value if isinstance(value, str) and not set(value) & set(" \t=\r\n\"'") else repr(value)

@@ -292,3 +292,14 @@ async def mirror(ctx: Context, started: Started) -> None:
         started.started()
         async for ping in pings:
             ctx.publish(Heard(key="ping", value=ping.number))
+
+
+async def forking(ctx: Context, started: Started) -> None:
+    """Leaves a guard behind that holds copies of all its files."""
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+        os._exit(0)
+    ctx.publish(Heard(key="guard", value=pid))
+    started.started()
+    await ctx.stopping.wait()
