@@ -42,7 +42,7 @@ class Init:
         self._leaving = False
         self._restart_at: float | None = None
         self._kill_at: float | None = None
-        self._last = "not started yet"
+        self._last = "none"
 
     def run(self) -> None:
         """Until TERM."""

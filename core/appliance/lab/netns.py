@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from appliance.errors import KernelError
+from appliance.net.namespace import in_namespace
 
 T = TypeVar("T")
 
 NETNS_DIR = Path("/run/netns")
-CLONE_NEWNET = 0x40000000
 COMMAND_DEADLINE_S = 20.0
 """Every command of the lab takes milliseconds; longer means that the kernel hangs."""
 KILL_ROUNDS = 50
@@ -86,30 +84,9 @@ def delete(namespaces: Iterable[str]) -> None:
 
 def inside(namespace: str, work: Callable[[], T]) -> T:
     """Runs a function in a thread of its own that has entered the namespace."""
-
-    def body() -> T:
-        _enter(namespace)
-        return work()
-
-    # A fresh thread each time: one that has entered a namespace must never serve anybody else.
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="netns") as pool:
-        return pool.submit(body).result()
-
-
-def _enter(namespace: str) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    try:
-        handle = os.open(NETNS_DIR / namespace, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError as gone:
-        raise KernelError(
-            f"there is no network namespace {namespace!r}", hint="Is the lab up? `appliance lab status`."
-        ) from gone
-    try:
-        if libc.setns(handle, CLONE_NEWNET) != 0:
-            code = ctypes.get_errno()
-            raise KernelError(f"cannot enter {namespace}: {os.strerror(code)}", hint="The lab needs CAP_SYS_ADMIN.")
-    finally:
-        os.close(handle)
+    if not exists(namespace):
+        raise KernelError(f"there is no network namespace {namespace!r}", hint="Is the lab up? `appliance lab status`.")
+    return in_namespace(NETNS_DIR / namespace, work)
 
 
 def write_sysctls(namespace: str, settings: Mapping[str, str]) -> None:

@@ -14,8 +14,6 @@ from appliance.lab.topology import HOST_PORT_OFFSET, LAN, TRUNK_MEMBER, WAN, Cab
 
 SWITCH = "sw0"
 """Name of the bridge inside a switch's namespace."""
-NODE_GROUP = 77
-"""Interface group of a node's cables inside the node: power off takes the group down in one request."""
 RETRANS_MS = 100
 """The client's and server's neighbour discovery retries quickly, so that one lost question costs 0.1 s, not 1 s."""
 
@@ -178,7 +176,7 @@ def node_lines(topology: Topology, node: str, software: Software) -> tuple[str, 
     """
     lines = ["link set lo up"]
     for cable in topology.cables_of(node):
-        lines += [f"link set {cable.device} group {NODE_GROUP}", f"link set {cable.device} up"]
+        lines += [f"link set {cable.device} up"]
     if software is Software.APPLIANCE:
         return tuple(lines)
     ordinal = topology.ordinal(node)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
 
 from appliance.errors import RefusedError, UsageError
 from appliance.lab import netns
-from appliance.lab.plan import NODE_GROUP, Software
+from appliance.lab.plan import Software
+from appliance.net.fastpath import Netlink, link_down
 
 if TYPE_CHECKING:
     from appliance.lab.lab import Lab
@@ -47,12 +48,40 @@ def thaw(lab: Lab, node: str) -> None:
     netns.send_signal(_all(lab, node), signal.SIGCONT)
 
 
+class _Cables:
+    """All links of a node, ready to be cut within a millisecond even on a busy machine."""
+
+    def __init__(self, lab: Lab, node: str) -> None:
+        topology, cables = lab.topology, lab.topology.cables_of(node)
+        self._stack = ExitStack()
+        self._batches = [(self._open(topology.namespace(node)), [link_down(cable.index) for cable in cables])]
+        for cable in cables:
+            if topology.is_direct(cable.network):
+                far = [o.port_index for o in topology.cables if o.switch == cable.switch and o is not cable]
+                socket = self._open(topology.namespace(cable.switch))
+                self._batches.append((socket, [link_down(index) for index in far]))
+
+    def _open(self, namespace: str) -> Netlink:
+        return self._stack.enter_context(netns.inside(namespace, Netlink))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def cut(self) -> None:
+        """Takes them down."""
+        for socket, messages in self._batches:
+            socket.batch(messages)
+
+
 def off(lab: Lab, node: str) -> None:
     """Takes the power away.
 
     First every process, all at once, because software that saw one cable go could still speak on
-    another; then all links in one request, and at the same time the far end of a direct cable; then
-    what is left of the machine.
+    another; then all links and the far end of a direct cable, with sockets that were opened before;
+    then what is left of the machine.
     """
     lab.topology.ordinal(node)
     if not lab.has_power(node):
@@ -61,15 +90,9 @@ def off(lab: Lab, node: str) -> None:
     cables = lab.topology.cables_of(node)
     first = [pid for pid in (lab.init_facts(node).get("init"),) if isinstance(pid, int)]
     running = netns.pids(namespace)
-    netns.send_signal([*(pid for pid in first if pid in running), *running], signal.SIGKILL)
-    commands = [["ip", "-n", namespace, "link", "set", "group", str(NODE_GROUP), "down"]]
-    for cable in cables:
-        if lab.topology.is_direct(cable.network):
-            far = [other.port for other in lab.topology.cables if other.switch == cable.switch and other is not cable]
-            commands += [["ip", "-n", lab.topology.namespace(cable.switch), "link", "set", p, "down"] for p in far]
-    started = [subprocess.Popen(command) for command in commands]
-    for process in started:
-        process.wait(timeout=netns.COMMAND_DEADLINE_S)
+    with _Cables(lab, node) as links:
+        netns.send_signal([*(pid for pid in first if pid in running), *running], signal.SIGKILL)
+        links.cut()
     netns.kill_all(namespace)
     for cable in cables:
         netns.batch("ip", lab.topology.namespace(cable.switch), [f"link del {cable.port}"])

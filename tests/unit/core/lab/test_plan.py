@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.lab.plan import NODE_GROUP, Software, build_plan, node_plan
+from appliance.lab.plan import Software, build_plan, node_plan
 from appliance.lab.topology import Topology
 
 TOPOLOGY = Topology(name="x")
@@ -26,7 +26,7 @@ def test_every_namespace_gets_sysctls_and_commands() -> None:
 def test_the_product_gets_devices_without_addresses() -> None:
     lines = build_plan(TOPOLOGY).inside["lab-x-fw1"]
     assert not [line for line in lines if line.startswith(("addr", "route"))]
-    assert f"link set wan0 group {NODE_GROUP}" in lines
+    assert "link set wan0 up" in lines
 
 
 def test_a_plain_router_holds_the_virtual_addresses_on_the_first_node_only() -> None:
