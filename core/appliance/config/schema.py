@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from types import UnionType
-from typing import Annotated, Union, get_args, get_origin
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
@@ -73,12 +73,29 @@ def _step(annotations: Sequence[object], part: str | int) -> list[object]:
     return found
 
 
-def known_keys(model: type[BaseModel], path: KeyPath) -> dict[str, str]:
-    """Keys that a table at this path may have, each with its description."""
+def known_keys(model: type[BaseModel], path: KeyPath, value: object = None) -> dict[str, str]:
+    """Keys that a table at this path may have, each with its description.
+
+    Args:
+        model: The model of the whole table.
+        path: Keys and indexes below it.
+        value: What is there; tells which member of a tagged union is meant.
+    """
     annotations: list[object] = [model]
     for part in path:
         annotations = _step(annotations, part)
-    return {name: field.description or "" for name, field in _fields(annotations).items()}
+    candidates = list(_models(annotations))
+    meant = [each for each in candidates if isinstance(value, dict) and _fits_tags(each, value)]
+    return {name: field.description or "" for name, field in _fields(meant or candidates).items()}
+
+
+def _fits_tags(model: type[BaseModel], value: Mapping[str, object]) -> bool:
+    """Whether the value has the constants that the model demands."""
+    return all(
+        value.get(field.alias or name) in get_args(field.annotation)
+        for name, field in model.model_fields.items()
+        if get_origin(field.annotation) is Literal and field.is_required()
+    )
 
 
 def _is_secret(annotations: Sequence[object]) -> bool:

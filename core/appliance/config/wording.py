@@ -105,7 +105,7 @@ def explain(
     for path, found in grouped.items():
         whole = (table, *path)
         hidden = any(whole[:length] in secrets for length in range(1, len(whole) + 1))
-        problems.append(Problem(path=whole, message=_message(path, found, model, hidden=hidden)))
+        problems.append(Problem(path=whole, message=_message(path, found, model, data, hidden=hidden)))
     return problems
 
 
@@ -122,13 +122,17 @@ def _real_path(error: ErrorDetails, data: object) -> KeyPath:
     return tuple(path)
 
 
-def _message(path: KeyPath, errors: Sequence[ErrorDetails], model: type[BaseModel], *, hidden: bool) -> str:
+def _message(
+    path: KeyPath, errors: Sequence[ErrorDetails], model: type[BaseModel], data: object, *, hidden: bool
+) -> str:
     first = errors[0]
     if first["type"] == "missing":
         about = known_keys(model, path[:-1]).get(str(path[-1]), "").partition("\n")[0]
         return "this key is required and missing" + (f" ({about.rstrip('.')})" if about else "")
     if first["type"] == "extra_forbidden":
-        return _unknown_key(str(path[-1]), known_keys(model, path[:-1]))
+        for part in path[:-1]:
+            data = data[part]  # type: ignore[index]
+        return _unknown_key(str(path[-1]), known_keys(model, path[:-1], data))
     needs: list[str] = []
     sentences: list[str] = []
     for error in errors:
