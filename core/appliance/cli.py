@@ -9,17 +9,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from appliance.control import client, wire
 from appliance.errors import ApplianceError, UnreachableError, UsageError
 
-if TYPE_CHECKING:
-    from appliance.console.grammar import Grammar
-
 # Known to run here, see appliance.console.commands.LOCAL_HEADS (a test compares them).
-LOCAL_HEADS = frozenset({"run", "check", "version", "plugin", "capture", "lab"})
+LOCAL_HEADS = frozenset({"run", "check", "version", "help", "plugin", "capture", "lab"})
 # Known to run in the node; anything else may be a local command of a plugin.
 DAEMON_HEADS = frozenset({"show", "ha", "events", "doctor", "metrics", "config", "sync", "configure"})
 INTERRUPTED = 130
@@ -59,8 +54,8 @@ def _dispatch(argv: list[str]) -> int:
     if not argv:
         print(SHORT_HELP)
         return 0
-    if argv[0] == "help" or (head not in LOCAL_HEADS and ("--help" in argv or "-h" in argv)):
-        return _help([word for word in argv if not word.startswith("-") and word != "help"])
+    if head not in LOCAL_HEADS and ("--help" in argv or "-h" in argv):
+        return _run_here(["help", *(word for word in argv if not word.startswith("-"))], "help")
     if head in LOCAL_HEADS and argv[0] == head:
         return _run_here(argv, head)
     words, path, as_json = _split(argv)
@@ -118,19 +113,9 @@ def _run_here(argv: list[str], head: str | None, *, otherwise: ApplianceError | 
         raise otherwise
     prefix = grammar.help_wanted(argv)
     if prefix is not None:
-        return _show_help(grammar, prefix)
+        print(grammar.help(prefix))
+        return 0
     return local.run(grammar.parse(argv))
-
-
-def _help(words: Iterable[str]) -> int:
-    from appliance.console import local
-
-    return _show_help(local.everything(), tuple(words))
-
-
-def _show_help(grammar: Grammar, prefix: tuple[str, ...]) -> int:
-    print(grammar.help(prefix))
-    return 0
 
 
 def _complain(message: str, hint: str, status: int) -> int:

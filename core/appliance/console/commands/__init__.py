@@ -16,6 +16,7 @@ LOCAL_HEADS = {
     "run": ("appliance.console.commands.run",),
     "check": ("appliance.console.commands.config",),
     "version": ("appliance.console.commands.run",),
+    "help": ("appliance.console.commands.run",),
     "plugin": ("appliance.console.commands.plugin",),
     "capture": ("appliance.console.commands.capture",),
     "lab": ("appliance.lab.commands",),

@@ -1,4 +1,4 @@
-"""`appliance run`: a node in the foreground; and `appliance version`."""
+"""`appliance run`: a node in the foreground; `appliance version` and `appliance help`."""
 
 from __future__ import annotations
 
@@ -37,6 +37,13 @@ def version() -> dict[str, str]:
     return {"version": __version__, "plugin_api": f"{API.major}.{API.minor}"}
 
 
+def help_for(words: tuple[str, ...]) -> str:
+    """Help for a command or a prefix of commands; nothing of it needs a running node."""
+    from appliance.console.local import everything
+
+    return everything().help(words)
+
+
 def _render_version(versions: dict[str, str]) -> str:
     return f"appliance {versions['version']} (plugin API {versions['plugin_api']})"
 
@@ -62,5 +69,12 @@ COMMANDS = (
         run=version,
         where=Where.LOCAL,
         render=_render_version,
+    ),
+    Command(
+        path=("help",),
+        help="Every command, or one.",
+        run=help_for,
+        where=Where.LOCAL,
+        arguments=(Argument(name="words...", help="the command, or its first words"),),
     ),
 )

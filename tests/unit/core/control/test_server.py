@@ -3,7 +3,6 @@ import json
 import os
 import socket
 import stat
-import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 import trio
 
 from appliance.control import client, server, wire
-from appliance.errors import ApplianceError, RefusedError, UnreachableError
+from appliance.errors import ApplianceError
 from appliance.events import Request, SetMaintenance
 from appliance.plugin import Argument, Command, Where
 
@@ -112,56 +111,6 @@ def test_a_local_command_is_sent_back_to_the_caller(path: Path, node: Any) -> No
         async with serving(path, node):
             assert await ask(path, "image", "build") == [wire.RunLocally()]
             assert await ask(path, "run", "-c", "x") == [wire.RunLocally()]
-
-    run(main)
-
-
-def test_whatever_a_command_raises_ends_the_command_and_not_the_node(path: Path, node: Any) -> None:
-    async def refuse(ctx: Any) -> None:
-        raise RefusedError("no healthy peer", hint="Use --force.")
-
-    async def crash(ctx: Any) -> None:
-        raise ZeroDivisionError("division by zero")
-
-    async def crash_in_nursery(ctx: Any) -> None:
-        async with trio.open_nursery():
-            raise RefusedError("inside", hint="a group")
-
-    async def unheard(ctx: Any) -> str:
-        return str(await ctx.call(SetMaintenance(on=True)))
-
-    async def slow(ctx: Any) -> None:
-        with trio.fail_after(0.01):
-            await trio.sleep_forever()
-
-    async def odd(ctx: Any) -> object:
-        return {1, 2}
-
-    def broken_render(data: Any) -> str:
-        return str(data["absent"])
-
-    for handler in (refuse, crash, crash_in_nursery, unheard, slow, odd):
-        node.plugins.contributed.append(command(handler.__name__, handler))
-    node.plugins.contributed.append(command("render", hello, Argument(name="name"), render=broken_render))
-
-    async def main() -> None:
-        async with serving(path, node):
-            found = {}
-            for word in ("refuse", "crash", "crash_in_nursery", "unheard", "slow", "render"):
-                [failure] = await ask(path, word)
-                assert isinstance(failure, wire.Failure)
-                assert failure.hint
-                found[word] = failure
-            [not_data] = await ask(path, "odd", as_json=True)
-            assert isinstance(not_data, wire.Failure)
-            assert "not plain data" in not_data.message
-            assert found["refuse"] == wire.Failure(message="no healthy peer", hint="Use --force.", exit=1)
-            assert found["crash"].message == "`crash` failed: ZeroDivisionError: division by zero"
-            assert found["crash_in_nursery"].message == "inside"
-            assert "SetMaintenance" in found["unheard"].message
-            assert "in time" in found["slow"].message
-            assert "KeyError" in found["render"].message
-            assert (await ask(path, "hello"))[-1] == wire.Exit(status=0)
 
     run(main)
 
@@ -389,41 +338,6 @@ def test_members_of_the_group_are_let_in(group: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(server, "_group", lambda: made[group])
     monkeypatch.setattr(server.pwd, "getpwuid", lambda uid: alice)
     assert server._is_member(1000, 100) is (group in ("primary", "member"))
-
-
-def test_nothing_listening_is_unreachable(path: Path) -> None:
-    with pytest.raises(UnreachableError) as refused:
-        list(client.request(path, ["show", "ha"]))
-    assert refused.value.exit_code == 3
-    assert refused.value.message == f"no node is running on {path}"
-    assert "--socket" in refused.value.hint
-
-
-def test_a_stopped_node_is_unreachable_and_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "GREETING_TIME_S", 0.05)
-    with socket.socket(socket.AF_UNIX) as stopped:
-        stopped.bind(str(tmp_path / "s"))
-        stopped.listen(1)
-        with pytest.raises(UnreachableError, match="does not answer"):
-            list(client.request(tmp_path / "s", ["show", "ha"]))
-
-
-def test_a_node_that_dies_in_the_middle_is_an_error_and_not_a_result(tmp_path: Path) -> None:
-    def die(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        with connection:
-            connection.sendall(b'{"node":"fw1","protocol":1}\n{"data":{"half":true}}\n')
-
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "s"))
-        listener.listen(1)
-        thread = threading.Thread(target=die, args=(listener,))
-        thread.start()
-        replies = client.request(tmp_path / "s", ["x"])
-        assert next(replies) == wire.Data(data={"half": True})
-        with pytest.raises(ApplianceError, match="closed the connection"):
-            next(replies)
-        thread.join()
 
 
 def test_the_protocol_can_be_spoken_by_hand(path: Path, node: Any) -> None:

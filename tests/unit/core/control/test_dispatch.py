@@ -1,0 +1,197 @@
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from appliance.control import wire
+from appliance.control.dispatch import Dispatcher
+from appliance.errors import RefusedError
+from appliance.events import Request, SetMaintenance
+from appliance.plugin import Argument, Command
+
+
+def command(handler: Callable[..., Any], *arguments: Argument, **more: Any) -> Command:
+    return Command(path=(handler.__name__,), help="Does it.", run=handler, arguments=arguments, **more)
+
+
+def answers(node: Any, *argv: str, as_json: bool = False, width: int = 0) -> list[wire.Reply]:
+    """Everything a node sends for one command line; each reply has to fit the wire."""
+    sent: list[wire.Reply] = []
+
+    async def send(reply: wire.Reply) -> None:
+        wire.encode_reply(reply)
+        sent.append(reply)
+
+    async def main() -> None:
+        await Dispatcher(node).answer(wire.Request(argv=argv, json=as_json, width=width), send)
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    return sent
+
+
+@pytest.fixture
+def node(make_node: Any) -> Any:
+    return make_node(trio.current_time)
+
+
+async def hello(ctx: Any, name: str) -> dict[str, str]:
+    return {"node": ctx.node.name, "hello": name}
+
+
+async def refuse(ctx: Any) -> None:
+    raise RefusedError("no healthy peer", hint="Use --force.")
+
+
+async def crash(ctx: Any) -> None:
+    raise ZeroDivisionError("division by zero")
+
+
+async def crash_in_nursery(ctx: Any) -> None:
+    async with trio.open_nursery():
+        raise RefusedError("inside", hint="a group")
+
+
+async def ask_nobody(ctx: Any) -> str:
+    return str(await ctx.call(SetMaintenance(on=True)))
+
+
+async def slow(ctx: Any) -> None:
+    with trio.fail_after(2):
+        await trio.sleep_forever()
+
+
+def broken_render(data: Any) -> str:
+    return str(data["absent"])
+
+
+NAME = Argument(name="name", default="you")
+
+
+@pytest.mark.parametrize(
+    ("contributed", "message"),
+    [
+        (command(refuse), "no healthy peer"),
+        (command(crash), "`crash` failed: ZeroDivisionError: division by zero"),
+        (command(crash_in_nursery), "inside"),
+        (command(ask_nobody), "nobody on this node can answer"),
+        (command(slow), "the node did not do it in time"),
+        (command(hello, NAME, render=broken_render), "`hello` failed: KeyError: 'absent'"),
+    ],
+    ids=lambda value: value.path[0] if isinstance(value, Command) else "",
+)
+def test_whatever_a_command_raises_ends_the_command_with_a_remedy(
+    contributed: Command, message: str, node: Any
+) -> None:
+    node.plugins.contributed = [contributed]
+    [failure] = answers(node, *contributed.path)
+    assert isinstance(failure, wire.Failure)
+    assert failure.message.startswith(message)
+    assert failure.hint
+    assert failure.exit == 1
+
+
+def test_a_result_that_is_not_plain_data_is_a_failure_of_its_command(node: Any) -> None:
+    async def odd(ctx: Any) -> object:
+        return {1, 2}
+
+    node.plugins.contributed = [command(odd)]
+    [failure] = answers(node, "odd", as_json=True)
+    assert isinstance(failure, wire.Failure)
+    assert "not plain data" in failure.message
+
+
+def test_the_bug_of_a_provider_names_the_bug_and_not_the_bus(node: Any) -> None:
+    async def provide(_: Request[str]) -> str:
+        raise KeyError("vhid")
+
+    node.plugins.contributed = [command(ask_nobody)]
+    with node.bus.serve(SetMaintenance, provide, source="carp/carp"):
+        [failure] = answers(node, "ask_nobody")
+    assert isinstance(failure, wire.Failure)
+    assert "KeyError: 'vhid'" in failure.message
+
+
+def test_items_of_a_stream_are_sent_as_they_come_also_before_a_failure(node: Any) -> None:
+    closed = []
+
+    async def stream(ctx: Any) -> AsyncGenerator[dict[str, int], None]:
+        try:
+            yield {"n": 1}
+            yield {"n": 2}
+            raise RefusedError("enough", hint="Stop.")
+        finally:
+            closed.append(True)
+
+    node.plugins.contributed = [command(stream)]
+    assert answers(node, "stream", as_json=True) == [
+        wire.Data(data={"n": 1}),
+        wire.Data(data={"n": 2}),
+        wire.Failure(message="enough", hint="Stop.", exit=1),
+    ]
+    assert closed == [True]
+
+
+def test_a_stream_is_closed_when_its_reader_is_gone(node: Any) -> None:
+    closed = []
+
+    async def stream(ctx: Any) -> AsyncGenerator[int, None]:
+        try:
+            while True:
+                yield 1
+        finally:
+            closed.append(True)
+
+    node.plugins.contributed = [command(stream)]
+
+    async def main() -> None:
+        with trio.CancelScope() as scope:
+
+            async def send(_: wire.Reply) -> None:
+                scope.cancel()
+                await trio.lowlevel.checkpoint()
+
+            await Dispatcher(node).answer(wire.Request(argv=("stream",)), send)
+
+    trio.run(main)
+    assert closed == [True]
+
+
+def test_a_command_that_returns_nothing_only_ends(node: Any) -> None:
+    async def quiet(ctx: Any) -> None:
+        ctx.exit_code = 1
+
+    node.plugins.contributed = [command(quiet)]
+    assert answers(node, "quiet") == [wire.Exit(status=1)]
+
+
+def test_text_from_the_network_cannot_drive_a_terminal_even_through_a_plugins_renderer(node: Any) -> None:
+    node.plugins.contributed = [command(hello, NAME, render=lambda data: f"hello {data['hello']}")]
+    assert answers(node, "hello", "\x1b[2Jbob")[0] == wire.Text(text="hello \\x1b[2Jbob")
+
+
+def test_a_wide_table_is_wrapped_to_the_callers_terminal(node: Any) -> None:
+    async def wide(ctx: Any) -> list[dict[str, str]]:
+        return [{"name": "a", "text": "word " * 30}]
+
+    node.plugins.contributed = [command(wide)]
+    [text, _] = answers(node, "wide", width=40)
+    assert isinstance(text, wire.Text)
+    assert max(len(line) for line in text.text.splitlines()) <= 40
+
+
+def test_a_plugin_cannot_take_the_words_of_the_core(node: Any) -> None:
+    async def impostor(ctx: Any) -> str:
+        return "all is well"
+
+    node.plugins.contributed = [Command(path=("show", "version"), help="", run=impostor)]
+    [data, _] = answers(node, "show", "version", as_json=True)
+    assert isinstance(data, wire.Data)
+    assert data.data["node"] == "fw1"
+
+
+def test_a_plugin_that_comes_or_goes_changes_what_is_understood(node: Any) -> None:
+    assert isinstance(answers(node, "hello")[0], wire.Failure)
+    node.plugins.contributed = [command(hello, NAME)]
+    assert answers(node, "hello")[-1] == wire.Exit(status=0)
