@@ -155,14 +155,12 @@ def _problems(appliance: ApplianceView, role: str) -> Iterator[Fact]:
     alarms = active_alarms(appliance, now=0.0)
     for alarm in alarms:
         yield _problem(alarm["health"], alarm["what"], alarm["fix"])
-    yield from _sick_parts(appliance, {alarm["source"] for alarm in alarms}, {alarm["key"] for alarm in alarms})
-    for _, link in _facts(appliance, LinkChanged):
-        if not link.present:
-            fix = "Check the name of the device in the configuration, and that its driver is loaded."
-            yield _problem(Health.FAIL, f"device {link.device} of {link.interface} does not exist", fix)
-        elif not link.up:
-            fix = "Check the cable, the switch port and that the device is up."
-            yield _problem(Health.FAIL, f"{link.interface} ({link.device}) has no link", fix)
+    down = [(envelope.source, link) for envelope, link in _facts(appliance, LinkChanged) if not link.up]
+    said = {alarm["source"] for alarm in alarms} | {source for source, _ in down}
+    yield from _sick_parts(appliance, said, {alarm["key"] for alarm in alarms})
+    for source, link in down:
+        if not any(alarm["source"] == source and link.device in alarm["what"] for alarm in alarms):
+            yield _link_problem(link)
     for _, peer in _facts(appliance, PeerChanged):
         if not peer.alive:
             fix = "If it should be running, look at that machine: power, its log, the sync cable."
@@ -178,8 +176,16 @@ def _problems(appliance: ApplianceView, role: str) -> Iterator[Fact]:
         yield _problem(Health.WARN, "this node is MASTER of some virtual hosts only", fix)
 
 
-def _sick_parts(appliance: ApplianceView, sources: set[str], keys: set[str]) -> Iterator[Fact]:
-    """What is sick and has not been named by an alarm, which says it better."""
+def _link_problem(link: LinkChanged) -> Fact:
+    if not link.present:
+        fix = "Check the name of the device in the configuration, and that its driver is loaded."
+        return _problem(Health.FAIL, f"device {link.device} of {link.interface} does not exist", fix)
+    fix = "Check the cable, the switch port and that the device is up."
+    return _problem(Health.FAIL, f"{link.interface} ({link.device}) has no link", fix)
+
+
+def _sick_parts(appliance: ApplianceView, said: set[str], keys: set[str]) -> Iterator[Fact]:
+    """What is sick, unless its source (in `said`) or an alarm (in `keys`) has said it better."""
     for plugin in appliance.plugins.entries:
         if plugin.state in SICK_PLUGINS and f"plugin/{plugin.name}" not in keys:
             what = f"plugin {plugin.name} ({plugin.distribution}) is {plugin.state}: {_line(plugin.error)}"
@@ -190,7 +196,7 @@ def _sick_parts(appliance: ApplianceView, sources: set[str], keys: set[str]) -> 
             fix = f"Look at the node's log; its code comes from {service.distribution}."
             yield _problem(Health.FAIL, what, fix)
     for envelope, status in _facts(appliance, Status):
-        if status.health is not Health.OK and envelope.source not in sources:
+        if status.health is not Health.OK and envelope.source not in said:
             fix = "See `appliance show services` and `appliance doctor`."
             yield _problem(status.health, f"{envelope.source}: {status.summary}", fix)
 

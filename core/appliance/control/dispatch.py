@@ -7,6 +7,7 @@ this command, never the node.
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
@@ -89,7 +90,9 @@ class Dispatcher:
                     exit=1,
                 )
         cause = error.__cause__ if isinstance(error, ProviderFailed) and error.__cause__ else error
-        self._log.error("command_failed", argv=list(request.argv), error=f"{type(cause).__name__}: {cause}")
+        *_, last = [None, *traceback.extract_tb(cause.__traceback__)]
+        where = f"{last.filename}:{last.lineno}" if last else ""
+        self._log.error("command_failed", argv=list(request.argv), error=f"{type(cause).__name__}: {cause}", at=where)
         return wire.Failure(
             message=f"`{' '.join(request.argv)}` failed: {type(cause).__name__}: {cause}",
             hint="This is a bug of the plugin that owns the command: report it with the node's log.",

@@ -181,6 +181,14 @@ def test_links_and_peers_that_are_down_are_problems_with_a_remedy(node: Any) -> 
     assert all(problem["fix"] for problem in status["problems"])
 
 
+def test_what_a_service_says_in_three_ways_is_one_problem(node: Any) -> None:
+    node.bus.publish(link("wan", up=False), source="interfaces/links")
+    node.bus.publish(link("dmz", up=False, present=False), source="interfaces/links")
+    node.bus.publish(Status(health=Health.WARN, summary="no link: wan"), source="interfaces/links")
+    node.bus.publish(Alarm(key="i", what="dmz: there is no device dmz0", fix="Check."), source="interfaces/links")
+    assert whats(ha_status(node, now=100.0)) == ["wan (wan0) has no link", "dmz: there is no device dmz0"]
+
+
 def test_an_alarm_speaks_for_the_status_of_its_source_and_the_worst_comes_first(node: Any) -> None:
     node.bus.publish(Status(health=Health.WARN, summary="bad adverts"), source="carp/carp")
     node.bus.publish(Status(health=Health.WARN, summary="lease file is old"), source="dhcp/kea")
