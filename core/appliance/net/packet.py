@@ -59,6 +59,7 @@ _PRIORITY_CONTROL = 7  # TC_PRIO_CONTROL: before everything else in the device's
 Instruction = tuple[int, int, int, int]
 """Classic BPF: code, jump if true, jump if false, operand."""
 _LOAD_BYTE, _LOAD_HALF, _LOAD_WORD, _JUMP_EQUAL, _JUMP_SET, _RETURN = 0x30, 0x28, 0x20, 0x15, 0x45, 0x06
+_JUMP_EQUAL_X, _COPY_TO_X = 0x1D, 0x07
 _ANCILLARY = 0xFFFFF000
 _PACKET_TYPE = _ANCILLARY + 4
 _ACCEPT: Instruction = (_RETURN, 0, 0, 0x40000)
@@ -102,6 +103,18 @@ def filter_ipv6(next_header: int) -> tuple[Instruction, ...]:
 def filter_arp() -> tuple[Instruction, ...]:
     """ARP for IPv4 over Ethernet."""
     return _program((_LOAD_WORD, 0, 0, 14), (_JUMP_EQUAL, 1, 0, 0x00010800), _DROP)
+
+
+def filter_arp_claims() -> tuple[Instruction, ...]:
+    """ARP that says who has an address: replies, and announcements (sender and target address equal).
+
+    Ordinary requests, which are most of the ARP of a busy network, do not wake the reader.
+    """
+    return _program(
+        (_LOAD_WORD, 0, 0, 14), (_JUMP_EQUAL, 1, 0, 0x00010800), _DROP,
+        (_LOAD_HALF, 0, 0, 20), (_JUMP_EQUAL, 5, 0, 2),
+        (_LOAD_WORD, 0, 0, 28), (_COPY_TO_X, 0, 0, 0), (_LOAD_WORD, 0, 0, 38), (_JUMP_EQUAL_X, 1, 0, 0), _DROP,
+    )  # fmt: skip
 
 
 def filter_neighbor_advertisement() -> tuple[Instruction, ...]:

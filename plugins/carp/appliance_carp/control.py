@@ -127,7 +127,7 @@ class RoleControl:
     def _require_successor(self, *, force: bool, doing: str) -> None:
         if force or self._station.machine.best_peer() is not None:
             return
-        known = [f"{fact.peer}: {fact.summary}" for fact in self._station.peer_facts.values()]
+        known = [f"{fact.peer}: {fact.summary}" for fact in self._station.herald.facts.values()]
         raise RefusedError(
             f"will not {doing}: no healthy peer would take over ({'; '.join(known) or 'no other node is heard'})",
             hint="Bring the other node up, or repeat with --force and accept the outage.",
@@ -144,7 +144,7 @@ class RoleControl:
                 await self._station.settled.wait()
             took_ms = (max(host.heard_at for host in hosts) - start) * 1000
             sources = {max(host.seen, key=lambda each: host.seen[each].at) for host in hosts}
-            names = sorted({self._station.peers.name_of(source) or source for source in sources})
+            names = sorted({self._station.herald.peers.name_of(source) or source for source in sources})
             self._station.ctx.publish(HandoverMeasured(to=", ".join(names), duration_ms=took_ms))
             return f"{len(hosts)} virtual hosts handed over to {', '.join(names)} in {took_ms:.1f} ms"
         return f"not settled after {SETTLE_S:g} s: nobody is heard as MASTER of all {len(hosts)} virtual hosts"

@@ -84,7 +84,7 @@ class Port:
         self.sockets = Sockets(
             packet.PacketSocket(device, packet.ETH_P_IP, packet.filter_ipv4(PROTOCOL), multicast=(_MAC_V4,)),
             packet.PacketSocket(device, packet.ETH_P_IPV6, packet.filter_ipv6(PROTOCOL), multicast=(_MAC_V6,)),
-            packet.PacketSocket(device, packet.ETH_P_ARP, packet.filter_arp()),
+            packet.PacketSocket(device, packet.ETH_P_ARP, packet.filter_arp_claims()),
         )
         for family in (4, 6):
             # Also without unicast peers: while it is open the kernel does not answer protocol 112 with an ICMP error.

@@ -29,9 +29,9 @@ def suspects(station: Station) -> dict[str, dict[str, set[IPv4Address]]]:
     for report in station.machine.reports():
         if report.state is not State.BACKUP or not report.master:
             continue
-        name = station.peers.name_of(report.master) or report.master
+        name = station.herald.peers.name_of(report.master) or report.master
         places = found.setdefault(name, {})
-        known = dict(station.peers.addresses_of(name)) or {report.key[0]: (report.master,)}
+        known = dict(station.herald.peers.addresses_of(name)) or {report.key[0]: (report.master,)}
         for interface, texts in known.items():
             if interface in station.ports:
                 addresses = {ip for ip in map(ip_address, texts) if isinstance(ip, IPv4Address)}
@@ -43,6 +43,7 @@ async def examine(station: Station) -> None:
     """Probe every suspect at once and act on the verdicts."""
     asked = suspects(station)
     start = trio.current_time()
+    station.answered = {str(each): -1.0 for places in asked.values() for found in places.values() for each in found}
     for _ in range(ROUNDS):
         for places in asked.values():
             _ask(station, places)
@@ -74,8 +75,8 @@ def _judge(station: Station, name: str, places: dict[str, set[IPv4Address]], sta
     if any(host.heard_at >= start for host in station.hosts.values()):
         return
     station.ctx.log.warning("carp_probe_dead", peer=name, networks=", ".join(sorted(askable)))
-    station.peers.died(name)
+    station.herald.peers.died(name)
     station.perform(
         station.machine.peer_died(now, reason=f"{name} is dead: sync link lost, no answer on any network", name=name)
     )
-    station.peers_changed(now)
+    station.herald.peers_changed(now)

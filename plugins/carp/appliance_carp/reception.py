@@ -39,13 +39,13 @@ def _take_hello(station: Station, port: Port, packet: Packet, now: float) -> Non
     if packet.ttl != wire.TTL or packet.source in port.every_own:
         return
     try:
-        received = station.assembler.feed(packet.payload)
+        received = station.herald.assembler.feed(packet.payload)
     except Malformed:
         return
     if received.hello is None or received.node == station.settings.node:
         return
-    if station.peers.heard(received.hello, now):
-        station.peers_changed(now)
+    if station.herald.peers.heard(received.hello, now):
+        station.herald.peers_changed(now)
 
 
 def _take_advert(station: Station, port: Port, packet: Packet, family: int, now: float) -> None:
@@ -99,8 +99,8 @@ def _not_ours(station: Station, host: VirtualHost, packet: Packet, now: float) -
     """An advert for our VHID with a digest that is not ours: the cause is named when a hello tells it."""
     host.counters["bad_auth"] += 1
     trouble = Trouble.BAD_AUTH
-    if station.peers.name_of(packet.source):
-        same = host.settings.fingerprint in station.peers.fingerprints(host.vhid_key)
+    if station.herald.peers.name_of(packet.source):
+        same = host.settings.fingerprint in station.herald.peers.fingerprints(host.vhid_key)
         trouble = Trouble.PASSWORD_DIFFERS if same else Trouble.ADDRESSES_DIFFER
     _alarm_about(station, trouble, host, packet, now)
 
@@ -115,7 +115,7 @@ def _hear(
     via_sync: bool,
     now: float,
 ) -> None:
-    host.witness.expect(station.known_sources)
+    host.witness.expect(station.herald.known_sources)
     verdict = host.judge(advert, packet.source, port.every_own)
     if verdict is Verdict.LOOP:
         _alarm_about(station, Trouble.LOOP, host, packet, now)
@@ -147,7 +147,7 @@ def _alarm_about(
     station: Station, trouble: Trouble, host: VirtualHost, packet: Packet, now: float, detail: str = ""
 ) -> None:
     interface, vhid = host.vhid_key
-    station.raise_alarm(trouble, now, interface=interface, vhid=vhid, source=packet.source, detail=detail)
+    station.herald.raise_alarm(trouble, now, interface=interface, vhid=vhid, source=packet.source, detail=detail)
 
 
 def take_arp(station: Station, port: Port, frame: bytes, now: float) -> None:
@@ -156,12 +156,13 @@ def take_arp(station: Station, port: Port, frame: bytes, now: float) -> None:
     if claim is None:
         return
     mac, address = claim
-    station.answered[address] = now
+    if address in station.answered:
+        station.answered[address] = now
     for host in station.hosts.values():
         if host.settings.interface != port.name or mac == host.settings.mac:
             continue
         if any(str(each) == address for each in host.settings.all_addresses):
-            station.claimed_by_stranger(host, address, mac, now)
+            station.herald.claimed_by_stranger(host, address, mac, now)
 
 
 def parse_claim(frame: bytes) -> tuple[str, str] | None:

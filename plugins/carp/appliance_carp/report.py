@@ -21,7 +21,7 @@ def report(station: Station, now: float) -> dict[str, Any]:
         "maintenance": station.maintenance,
         "demotion": machine.demotion,
         "reasons": [
-            {"name": name, "weight": weight, "since": rfc3339(station.since.get(name, wall))}
+            {"name": name, "weight": weight, "since": rfc3339(station.herald.since.get(name, wall))}
             for name, weight in sorted(machine.reasons.items())
         ],
         "vips": [_vip(station.hosts[each.key], each, now, wall) for each in machine.reports()],

@@ -15,16 +15,18 @@ from pathlib import Path
 import trio
 
 from appliance.events import Demotion, Retracted, SetEnabled, SetMaintenance, Switchover
-from appliance.net import fastpath, packet
+from appliance.net import packet
 from appliance.plugin.context import Context, Started
-from appliance_carp import datapath, prober, reception
+from appliance_carp import datapath, reception
 from appliance_carp.alarms import Trouble
 from appliance_carp.control import RoleControl
+from appliance_carp.devices import Devices
 from appliance_carp.events import GetCarp, Reclaim
+from appliance_carp.herald import is_own_reason
 from appliance_carp.machine import Machine
 from appliance_carp.port import Port
 from appliance_carp.settings import CarpSettings
-from appliance_carp.station import Station, is_own_reason
+from appliance_carp.station import Station
 from appliance_carp.vocabulary import GroupSettings
 
 BEAT_S = 0.5
@@ -76,18 +78,10 @@ class HeartbeatService:
     def __init__(self, ctx: Context, station: Station) -> None:
         self._ctx = ctx
         self._station = station
+        self._devices: Devices
+        self._nursery: trio.Nursery
         self._timer = trio.CancelScope()
-        self._port_scopes: dict[str, trio.CancelScope] = {}
-        self._nursery: trio.Nursery | None = None
-        self._monitor = fastpath.Monitor(
-            fastpath.Group.LINK,
-            fastpath.Group.IPV4_IFADDR,
-            fastpath.Group.IPV6_IFADDR,
-            fastpath.Group.IPV4_NETCONF,
-            fastpath.Group.IPV6_IFINFO,
-        )
         self._control = RoleControl(station, trio.current_time, self._after)
-        self._probing = False
 
     async def run(self, task_status: Started) -> None:
         """Everything, from finding the devices to the last word."""
@@ -95,7 +89,9 @@ class HeartbeatService:
         with contextlib.ExitStack() as stack:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                self._begin()
+                devices = Devices(station, nursery, self._listen, self._after)
+                self._devices = devices
+                self._begin(devices)
                 asked = stack.enter_context(ctx.subscribe(Demotion, Retracted))
                 stack.enter_context(ctx.serve(GetCarp, self._control.get))
                 stack.enter_context(ctx.serve(Reclaim, self._control.reclaim))
@@ -103,7 +99,7 @@ class HeartbeatService:
                 stack.enter_context(ctx.serve(SetMaintenance, self._control.set_maintenance))
                 stack.enter_context(ctx.serve(SetEnabled, self._control.set_enabled))
                 stack.enter_context(ctx.on_reload(self._reload))
-                for task in (self._kernel_events, self._timers, self._beat, self._watch_guard):
+                for task in (devices.follow, self._timers, self._beat, self._watch_guard):
                     nursery.start_soon(task)
                 nursery.start_soon(self._demotions, asked)
                 task_status.started()
@@ -115,7 +111,7 @@ class HeartbeatService:
                 nursery.cancel_scope.cancel(reason="carp: stopped")
         station.kernel.close()
 
-    def _begin(self) -> None:
+    def _begin(self, devices: Devices) -> None:
         station, now = self._station, trio.current_time()
         station.build()
         keep = [
@@ -128,7 +124,7 @@ class HeartbeatService:
         if not station.enabled:
             station.perform(station.machine.set_enabled(False, now))
         station.perform(station.machine.start(now))
-        self._resync_links()
+        devices.resync()
         station.renew_guard()
 
     async def _leave(self) -> None:
@@ -149,9 +145,9 @@ class HeartbeatService:
         """What follows every step: own reasons, the bus, the peers and the timer are brought up to date."""
         station, now = self._station, trio.current_time()
         station.perform(station.machine.set_reasons(station.reasons, now))
-        station.publish_demotion()
-        if station.hello_due:
-            station.send_hellos()
+        station.herald.publish_demotion()
+        if station.herald.hello_due:
+            station.herald.send_hellos()
         deadline = station.machine.next_deadline()
         if deadline is not None and deadline < self._timer.deadline:
             self._timer.deadline = deadline
@@ -177,16 +173,16 @@ class HeartbeatService:
         while True:
             self._live()
             now = trio.current_time()
-            if station.peers.expire(now):
-                station.peers_changed(now)
-            for name in station.peers.silent():
-                station.raise_alarm(Trouble.PEER_LOST, now, source=name)
-            station.publish_alarms(station.alarms.expire(now))
+            if station.herald.peers.expire(now):
+                station.herald.peers_changed(now)
+            for name in station.herald.peers.silent():
+                station.herald.raise_alarm(Trouble.PEER_LOST, now, source=name)
+            station.herald.publish_alarms(station.herald.alarms.expire(now))
             for host in station.hosts.values():
-                if host.is_changing and host.settle_change(station.peers.fingerprints(host.vhid_key), now):
+                if host.is_changing and host.settle_change(station.herald.peers.fingerprints(host.vhid_key), now):
                     self._ctx.log.info("carp_change_settled", vip=host.settings.name)
             if greet:
-                station.send_hellos()
+                station.herald.send_hellos()
             greet = not greet
             self._after()
             await trio.sleep(BEAT_S)
@@ -210,6 +206,9 @@ class HeartbeatService:
                 self._station.renew_guard()
 
     # --- frames --------------------------------------------------------------------------------------------
+
+    def _listen(self, port: Port, through: packet.PacketSocket) -> None:
+        self._nursery.start_soon(self._receive, port, through)
 
     async def _receive(self, port: Port, through: packet.PacketSocket) -> None:
         while True:
@@ -238,106 +237,6 @@ class HeartbeatService:
                 family = 4 if through is sockets.ipv4 else 6
                 reception.take_frame(self._station, port, frame, family, now)
 
-    # --- kernel events -------------------------------------------------------------------------------------
-
-    async def _kernel_events(self) -> None:
-        while True:
-            await trio.lowlevel.wait_readable(self._monitor.fileno())
-            ports = {port.index: port for port in self._station.all_ports() if port.index}
-            vmacs = {vmac.index: vmac for vmac in self._station.vmacs.values()}
-            addresses: set[int] = set()
-            for event in self._monitor.drain():
-                match event:
-                    case fastpath.Lost():
-                        self._resync_links()
-                    case fastpath.LinkEvent(link, deleted):
-                        self._link_event(link, deleted=deleted)
-                    case fastpath.AddressEvent(address, _) if address.index in ports:
-                        addresses.add(address.index)
-                    case fastpath.NetconfEvent(index) if index in vmacs:
-                        if vmacs[index].repair(self._station.kernel):
-                            self._ctx.log.warning("carp_gate_repaired", device=vmacs[index].device)
-            for index in addresses & ports.keys():
-                self._learn_addresses(ports[index])
-            self._after()
-
-    def _link_event(self, link: fastpath.LinkInfo, *, deleted: bool) -> None:
-        for port in self._station.all_ports():
-            if deleted and link.index == port.index:
-                self._lose_device(port)
-            elif not deleted and link.name == port.settings.device:
-                self._see_device(port, link)
-
-    def _resync_links(self) -> None:
-        """Read all devices anew, in both directions: what has come and what has gone."""
-        links = {link.name: link for link in self._station.kernel.route.dump_links()}
-        for port in self._station.all_ports():
-            link = links.get(port.settings.device)
-            if link is not None:
-                self._see_device(port, link)
-            elif port.index:
-                self._lose_device(port)
-
-    def _see_device(self, port: Port, link: fastpath.LinkInfo) -> None:
-        station = self._station
-        if link.index != port.index:
-            if port.index:
-                self._lose_device(port)
-            port.attach(link)
-            self._learn_addresses(port)
-            if port.name in station.ports:
-                station.attach_hosts(port)
-            self._listen(port)
-            if station.guard is not None:
-                station.renew_guard()
-        up = link.up and link.carrier
-        port.mac = link.mac
-        if up != port.up:
-            port.up = up
-            self._ctx.log.info("carp_link", interface=port.name, device=link.name, up=up)
-            self._link_moved(port, up=up)
-
-    def _lose_device(self, port: Port) -> None:
-        self._ctx.log.warning("carp_device_gone", interface=port.name, device=port.settings.device)
-        if port.name in self._station.ports:
-            self._station.detach_hosts(port)
-        if port.sockets is not None:
-            for through in port.sockets.all_packet():
-                trio.lowlevel.notify_closing(through.fileno())
-        was_up = port.up
-        port.detach()
-        if was_up:
-            self._link_moved(port, up=False)
-
-    def _link_moved(self, port: Port, *, up: bool) -> None:
-        station = self._station
-        if port.name in station.ports:
-            station.perform(station.machine.set_link(port.name, up, trio.current_time()))
-        station.hello_due = True
-        if port is station.sync and not up and not self._probing and self._nursery is not None:
-            self._probing = True
-            self._nursery.start_soon(self._probe_peers)
-
-    def _learn_addresses(self, port: Port) -> None:
-        before = port.every_own
-        port.learn_addresses(self._station.kernel.route.dump_addresses(port.index))
-        if port.every_own != before:
-            self._station.hello_due = True
-
-    def _listen(self, port: Port) -> None:
-        assert port.sockets is not None
-        assert self._nursery is not None
-        for through in port.sockets.all_packet():
-            self._nursery.start_soon(self._receive, port, through)
-
-    async def _probe_peers(self) -> None:
-        """The direct cable went dead: is the peer dead too, or only the cable?"""
-        try:
-            await prober.examine(self._station)
-            self._after()
-        finally:
-            self._probing = False
-
     # --- what others want ----------------------------------------------------------------------------------
 
     async def _demotions(self, asked: object) -> None:
@@ -356,28 +255,9 @@ class HeartbeatService:
     async def _reload(self, config: object) -> None:
         assert isinstance(config, CarpSettings)
         station = self._station
-        if {port.device for port in config.ports} != {port.settings.device for port in station.ports.values()}:
-            self._change_ports(config)
+        self._devices.change_ports(config)
         station.reconfigure(config, trio.current_time())
-        self._change_sync(config)
-        self._resync_links()
+        self._devices.change_sync(config)
+        self._devices.resync()
         station.renew_guard()
         self._after()
-
-    def _change_ports(self, config: CarpSettings) -> None:
-        station = self._station
-        wanted = {port.interface: port for port in config.ports}
-        for name in [name for name, port in station.ports.items() if wanted.get(name) != port.settings]:
-            self._lose_device(station.ports.pop(name))
-        for name, settings in wanted.items():
-            if name not in station.ports:
-                station.ports[name] = Port(settings)
-
-    def _change_sync(self, config: CarpSettings) -> None:
-        station = self._station
-        current = station.sync.settings if station.sync else None
-        if current == config.sync:
-            return
-        if station.sync is not None and station.sync.name not in station.ports:
-            self._lose_device(station.sync)
-        station.sync = station.sync_port(config.sync)

@@ -13,18 +13,17 @@ from functools import partial
 
 import trio
 
-from appliance.events import Alarm, Demotion, PeerChanged, Role, RoleChanged
+from appliance.events import Role, RoleChanged
 from appliance.plugin.context import Context
-from appliance_carp import datapath, hello
+from appliance_carp import datapath
 from appliance_carp import guard as guarding
-from appliance_carp.alarms import AlarmBook, Trouble
 from appliance_carp.datapath import Kernel, VirtualMac
 from appliance_carp.guard import Guard, Send
+from appliance_carp.herald import Herald
 from appliance_carp.host import VirtualHost
 from appliance_carp.ledger import Ledger
 from appliance_carp.machine import Machine
-from appliance_carp.peers import PeerBook
-from appliance_carp.port import UNSPECIFIED, Port
+from appliance_carp.port import Port
 from appliance_carp.settings import CarpSettings, PortSettings
 from appliance_carp.vocabulary import (
     Activate,
@@ -40,9 +39,6 @@ from appliance_carp.vocabulary import (
     VhidKey,
 )
 
-REANNOUNCE_MAX = 20
-CLAIM_FORGOTTEN_S = 10.0
-CLAIMANTS_MAX = 64
 SEND_ERROR_WEIGHT = 240
 """FreeBSD's net.inet.carp.senderr_demotion_factor."""
 ROLES = {
@@ -68,37 +64,20 @@ class Station:
     vmacs: dict[VhidKey, VirtualMac] = field(default_factory=dict)
     ports: dict[str, Port] = field(default_factory=dict)
     sync: Port | None = None
-    peers: PeerBook = field(default_factory=PeerBook)
-    alarms: AlarmBook = field(default_factory=AlarmBook)
     reasons: dict[str, int] = field(default_factory=dict)
     """Demotion asked for by other services."""
-    published: dict[str, int] = field(default_factory=dict)
-    """Our own demotion reasons as the bus knows them."""
-    since: dict[str, float] = field(default_factory=dict)
-    """Wall clock since when a reason stands."""
     settled: trio.Event = field(default_factory=trio.Event)
     """Replaced and set whenever a role moved or a peer's advert came in; for those who wait for a handover."""
     answered: dict[str, float] = field(default_factory=dict)
-    """When a probed address last answered ARP or ND."""
+    """Addresses of the running probe and when they last answered ARP."""
     enabled: bool = True
     maintenance: bool = False
-    hello_due: bool = True
-    """Something a peer should know at once has changed."""
-    _hello_key: hello.HelloKey = field(init=False)
-    assembler: hello.Assembler = field(init=False)
-    _hello_sequence: int = 0
     guard: Guard | None = None
-    known_sources: frozenset[str] = frozenset()
-    """Addresses of peers known from hellos."""
-    peer_facts: dict[str, PeerChanged] = field(default_factory=dict)
-    claims: dict[str, tuple[int, float]] = field(default_factory=dict)
+    herald: Herald = field(init=False)
+    """Tells the bus and the other nodes."""
 
     def __post_init__(self) -> None:
-        self._set_hello_key()
-
-    def _set_hello_key(self) -> None:
-        self._hello_key = hello.HelloKey(self.settings.password)
-        self.assembler = hello.Assembler(self._hello_key)
+        self.herald = Herald(self)
 
     # --- building ------------------------------------------------------------------------------------------
 
@@ -197,7 +176,7 @@ class Station:
     def _changed(self, effect: Changed) -> None:
         interface, vhid = effect.key
         self.hosts[effect.key].counters["transitions"] += 1
-        self.hello_due = True
+        self.herald.hello_due = True
         role = ROLES[effect.new]
         if role is not ROLES[effect.old] or effect.old is State.INIT:
             self.ctx.publish(RoleChanged(interface=interface, vhid=vhid, role=role, reason=effect.reason))
@@ -240,7 +219,7 @@ class Station:
     def _payload(self, host: VirtualHost, source: str, effect: SendAdvert) -> bytes:
         key = host.key
         if host.is_changing:
-            key = host.sending_key(self.peers.fingerprints(host.vhid_key))
+            key = host.sending_key(self.herald.peers.fingerprints(host.vhid_key))
         return host.payload(
             key,
             source=source,
@@ -297,118 +276,13 @@ class Station:
         if old is not None:
             old.dismiss()
 
-    # --- telling -------------------------------------------------------------------------------------------
-
-    def raise_alarm(self, trouble: Trouble, now: float, **words: object) -> None:
-        """Note trouble on the wire and tell everybody when it is new."""
-        alarm = self.alarms.saw(trouble, now, **words)  # type: ignore[arg-type]
-        if alarm is not None:
-            self.ctx.log.warning("carp_alarm", what=alarm.what)
-            self.ctx.publish(alarm)
-
-    def publish_alarms(self, alarms: Iterable[Alarm]) -> None:
-        """Tell everybody about alarms that are over."""
-        for alarm in alarms:
-            self.ctx.publish(alarm)
-
-    def publish_demotion(self) -> None:
-        """Bring the bus in line with the machine's own reasons (links, maintenance, sending)."""
-        own = {name: weight for name, weight in self.machine.reasons.items() if is_own_reason(name)}
-        for name in self.published.keys() - own.keys():
-            self.ctx.publish(Demotion(reason=name, weight=0))
-        for name, weight in own.items():
-            if self.published.get(name) != weight:
-                self.ctx.publish(Demotion(reason=name, weight=weight))
-        if own != self.published:
-            self.hello_due = True
-        self.published = own
-        wall = time.time()
-        self.since = {name: self.since.get(name, wall) for name in self.machine.reasons}
-
-    def hellos(self) -> list[bytes]:
-        """The next hello of this node."""
-        self._hello_sequence += 1
-        statuses = tuple(
-            hello.VhidStatus(
-                report.key,
-                report.state,
-                self.hosts[report.key].settings.advskew,
-                self.hosts[report.key].settings.families,
-                self.hosts[report.key].settings.fingerprint,
-            )
-            for report in self.machine.reports()
-        )
-        return hello.encode(
-            hello.Hello(
-                node=self.settings.node,
-                incarnation=self.incarnation,
-                sequence=self._hello_sequence,
-                demotion=self.machine.demotion,
-                enabled=self.enabled,
-                maintenance=self.maintenance,
-                fast=self.settings.profile == "fast",
-                preempt=self.settings.preempt,
-                vhids=statuses,
-                sources={port.name: tuple(sorted(port.every_own)) for port in self.all_ports()},
-            ),
-            self._hello_key,
-        )
-
-    def send_hellos(self) -> None:
-        """Send it on the sync interface and, unless configured otherwise, on the CARP interfaces."""
-        self.hello_due = False
-        parts = self.hellos()
-        for port in self.all_ports():
-            if port.up and (port is self.sync or self.settings.hello == "all"):
-                family = next((each for each in (4, 6) if each in port.own), 4)
-                if port.source(family) == UNSPECIFIED[family] and port is not self.sync:
-                    continue
-                for part in parts:
-                    port.send_advert(part, family, port.mac)
-
-    def peers_changed(self, now: float) -> None:
-        """A peer said something new, or fell silent: the election, the bus and the witnesses hear of it."""
-        self.perform(self.machine.set_peers(self.peers.views(), now))
-        self.known_sources = frozenset(source for view in self.peers.views() for source in view.sources)
-        for fact in self.peers.facts(self.machine.demotion):
-            if self.peer_facts.get(fact.peer) != fact:
-                self.peer_facts[fact.peer] = fact
-                self.ctx.publish(fact)
-                if fact.alive:
-                    self.publish_alarms(self.alarms.clear(Trouble.PEER_LOST, fact.peer))
-        self.wake_waiters()
-
-    def claimed_by_stranger(self, host: VirtualHost, address: str, mac: str, now: float) -> None:
-        """Somebody announces one of our addresses with another MAC: a duplicate, or a parting ucarp.
-
-        A MASTER announces the right MAC again, at most `REANNOUNCE_MAX` times in a row per claimant, so that
-        two stubborn machines do not shout at each other for ever; the alarm stays.
-        """
-        vmac = self.vmacs.get(host.vhid_key)
-        if vmac is None or not vmac.is_open:
-            return
-        self.raise_alarm(
-            Trouble.DUPLICATE,
-            now,
-            interface=host.settings.interface,
-            vhid=host.settings.vhid,
-            source=mac,
-            detail=address,
-        )
-        count, at = self.claims.get(mac, (0, 0.0))
-        count = count + 1 if now - at < CLAIM_FORGOTTEN_S else 1
-        if mac in self.claims or len(self.claims) < CLAIMANTS_MAX:
-            self.claims[mac] = (count, now)
-        if count <= REANNOUNCE_MAX:
-            self.announce(host.vhid_key, host.settings.all_addresses)
-
     # --- changing ------------------------------------------------------------------------------------------
 
     def reconfigure(self, settings: CarpSettings, now: float) -> None:
         """Take new settings as a difference; hosts that did not change are not touched."""
         old, self.settings = self.settings, settings
         if old.password != settings.password:
-            self._set_hello_key()
+            self.herald.take_password(settings.password)
         wanted = {vip.key for vip in settings.vips}
         for key in [key for key in self.hosts if key in wanted]:
             self._change_host(key, now)
@@ -430,12 +304,7 @@ class Station:
         assert vip is not None
         if host.settings == vip:
             return
-        host.change(vip, now, bridged=bool(self.peers.fingerprints(key)))
+        host.change(vip, now, bridged=bool(self.herald.peers.fingerprints(key)))
         vmac = self.vmacs.get(key)
         if vmac is not None and vmac.is_open:
             self.announce(key, vmac.change(self.kernel, vip.all_addresses))
-
-
-def is_own_reason(name: str) -> bool:
-    """Whether a demotion reason is this plugin's own; all others come from other services."""
-    return name.startswith(("link:", "send:")) or name in ("maintenance", "switchover")

@@ -1,0 +1,156 @@
+"""Devices of the kernel as they come and go: sockets are opened, virtual MACs made, links reported.
+
+A port is attached when its device appears and detached when it goes; everything in between is a change of
+link or of addresses. After lost notifications all devices are read anew, in both directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from appliance.net import fastpath, packet
+from appliance_carp import prober
+from appliance_carp.port import Port
+from appliance_carp.settings import CarpSettings
+from appliance_carp.station import Station
+
+Listen = Callable[[Port, packet.PacketSocket], None]
+
+
+class Devices:
+    """Follows the devices of one station."""
+
+    def __init__(self, station: Station, nursery: trio.Nursery, listen: Listen, after: Callable[[], None]) -> None:
+        """`listen` starts a task that reads a new socket, `after` brings everything up to date."""
+        self._station = station
+        self._nursery = nursery
+        self._start_listening = listen
+        self._after = after
+        self._probing = False
+        self._monitor = fastpath.Monitor(
+            fastpath.Group.LINK,
+            fastpath.Group.IPV4_IFADDR,
+            fastpath.Group.IPV6_IFADDR,
+            fastpath.Group.IPV4_NETCONF,
+            fastpath.Group.IPV6_IFINFO,
+        )
+
+    async def follow(self) -> None:
+        """Take in what the kernel reports, for ever."""
+        while True:
+            await trio.lowlevel.wait_readable(self._monitor.fileno())
+            ports = {port.index: port for port in self._station.all_ports() if port.index}
+            vmacs = {vmac.index: vmac for vmac in self._station.vmacs.values()}
+            addresses: set[int] = set()
+            for event in self._monitor.drain():
+                match event:
+                    case fastpath.Lost():
+                        self.resync()
+                    case fastpath.LinkEvent(link, deleted):
+                        self._link_event(link, deleted=deleted)
+                    case fastpath.AddressEvent(address, _) if address.index in ports:
+                        addresses.add(address.index)
+                    case fastpath.NetconfEvent(index) if index in vmacs:
+                        if vmacs[index].repair(self._station.kernel):
+                            self._station.ctx.log.warning("carp_gate_repaired", device=vmacs[index].device)
+            for index in addresses & ports.keys():
+                self._learn_addresses(ports[index])
+            self._after()
+
+    def _link_event(self, link: fastpath.LinkInfo, *, deleted: bool) -> None:
+        for port in self._station.all_ports():
+            if deleted and link.index == port.index:
+                self._lose_device(port)
+            elif not deleted and link.name == port.settings.device:
+                self._see_device(port, link)
+
+    def resync(self) -> None:
+        """Read all devices anew, in both directions: what has come and what has gone."""
+        links = {link.name: link for link in self._station.kernel.route.dump_links()}
+        for port in self._station.all_ports():
+            link = links.get(port.settings.device)
+            if link is not None:
+                self._see_device(port, link)
+            elif port.index:
+                self._lose_device(port)
+
+    def _see_device(self, port: Port, link: fastpath.LinkInfo) -> None:
+        station = self._station
+        if link.index != port.index:
+            if port.index:
+                self._lose_device(port)
+            port.attach(link)
+            self._learn_addresses(port)
+            if port.name in station.ports:
+                station.attach_hosts(port)
+            self._listen(port)
+            if station.guard is not None:
+                station.renew_guard()
+        up = link.up and link.carrier
+        port.mac = link.mac
+        if up != port.up:
+            port.up = up
+            self._station.ctx.log.info("carp_link", interface=port.name, device=link.name, up=up)
+            self._link_moved(port, up=up)
+
+    def _lose_device(self, port: Port) -> None:
+        self._station.ctx.log.warning("carp_device_gone", interface=port.name, device=port.settings.device)
+        if port.name in self._station.ports:
+            self._station.detach_hosts(port)
+        if port.sockets is not None:
+            for through in port.sockets.all_packet():
+                trio.lowlevel.notify_closing(through.fileno())
+        was_up = port.up
+        port.detach()
+        if was_up:
+            self._link_moved(port, up=False)
+
+    def _link_moved(self, port: Port, *, up: bool) -> None:
+        station = self._station
+        if port.name in station.ports:
+            station.perform(station.machine.set_link(port.name, up, trio.current_time()))
+        station.herald.hello_due = True
+        if port is station.sync and not up and not self._probing:
+            self._probing = True
+            self._nursery.start_soon(self._probe_peers)
+
+    def _learn_addresses(self, port: Port) -> None:
+        before = port.every_own
+        port.learn_addresses(self._station.kernel.route.dump_addresses(port.index))
+        if port.every_own != before:
+            self._station.herald.hello_due = True
+
+    def _listen(self, port: Port) -> None:
+        assert port.sockets is not None
+        for through in port.sockets.all_packet():
+            self._start_listening(port, through)
+
+    async def _probe_peers(self) -> None:
+        """The direct cable went dead: is the peer dead too, or only the cable?"""
+        try:
+            await prober.examine(self._station)
+            self._after()
+        finally:
+            self._probing = False
+
+    def change_ports(self, config: CarpSettings) -> None:
+        """Take over another set of CARP interfaces; those that stay are not touched."""
+        station = self._station
+        wanted = {port.interface: port for port in config.ports}
+        for name in [name for name, port in station.ports.items() if wanted.get(name) != port.settings]:
+            self._lose_device(station.ports.pop(name))
+        for name, settings in wanted.items():
+            if name not in station.ports:
+                station.ports[name] = Port(settings)
+
+    def change_sync(self, config: CarpSettings) -> None:
+        """Take over another sync interface."""
+        station = self._station
+        current = station.sync.settings if station.sync else None
+        if current == config.sync:
+            return
+        if station.sync is not None and station.sync.name not in station.ports:
+            self._lose_device(station.sync)
+        station.sync = station.sync_port(config.sync)

@@ -1,0 +1,160 @@
+"""What this node tells: hellos to the other nodes; demotion, peers and alarms to the bus.
+
+And what it hears of the others in return, because one follows from the other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from appliance.events import Alarm, Demotion, PeerChanged
+from appliance_carp import hello
+from appliance_carp.alarms import AlarmBook, Trouble
+from appliance_carp.host import VirtualHost
+from appliance_carp.peers import PeerBook
+from appliance_carp.port import UNSPECIFIED
+
+if TYPE_CHECKING:
+    from appliance_carp.station import Station
+
+REANNOUNCE_MAX = 20
+"""Answers in a row to one claimant of a virtual address; after that only the alarm stays."""
+CLAIM_FORGOTTEN_S = 10.0
+CLAIMANTS_MAX = 64
+"""MAC addresses remembered as claimants; a flood of forged ones must not fill the memory."""
+
+
+class Herald:
+    """The voice of one station."""
+
+    def __init__(self, station: Station) -> None:
+        self._station = station
+        self.peers = PeerBook()
+        self.alarms = AlarmBook()
+        self.hello_due = True
+        """Something a peer should know at once has changed."""
+        self.known_sources: frozenset[str] = frozenset()
+        """Addresses of peers known from hellos."""
+        self.facts: dict[str, PeerChanged] = {}
+        """What the bus knows of each peer."""
+        self.since: dict[str, float] = {}
+        """Wall clock since when a demotion reason stands."""
+        self._published: dict[str, int] = {}
+        self._claims: dict[str, tuple[int, float]] = {}
+        self._sequence = 0
+        self.take_password(station.settings.password)
+
+    def take_password(self, password: str) -> None:
+        """Speak and understand with this password from now on."""
+        self._key = hello.HelloKey(password)
+        self.assembler = hello.Assembler(self._key)
+
+    def raise_alarm(self, trouble: Trouble, now: float, **words: object) -> None:
+        """Note trouble on the wire and tell everybody when it is new."""
+        alarm = self.alarms.saw(trouble, now, **words)  # type: ignore[arg-type]
+        if alarm is not None:
+            self._station.ctx.log.warning("carp_alarm", what=alarm.what)
+            self._station.ctx.publish(alarm)
+
+    def publish_alarms(self, alarms: Iterable[Alarm]) -> None:
+        """Tell everybody about alarms that are over."""
+        for alarm in alarms:
+            self._station.ctx.publish(alarm)
+
+    def publish_demotion(self) -> None:
+        """Bring the bus in line with the machine's own reasons (links, maintenance, sending)."""
+        own = {name: weight for name, weight in self._station.machine.reasons.items() if is_own_reason(name)}
+        for name in self._published.keys() - own.keys():
+            self._station.ctx.publish(Demotion(reason=name, weight=0))
+        for name, weight in own.items():
+            if self._published.get(name) != weight:
+                self._station.ctx.publish(Demotion(reason=name, weight=weight))
+        if own != self._published:
+            self.hello_due = True
+        self._published = own
+        wall = time.time()
+        self.since = {name: self.since.get(name, wall) for name in self._station.machine.reasons}
+
+    def hellos(self) -> list[bytes]:
+        """The next hello of this node."""
+        self._sequence += 1
+        statuses = tuple(
+            hello.VhidStatus(
+                report.key,
+                report.state,
+                self._station.hosts[report.key].settings.advskew,
+                self._station.hosts[report.key].settings.families,
+                self._station.hosts[report.key].settings.fingerprint,
+            )
+            for report in self._station.machine.reports()
+        )
+        return hello.encode(
+            hello.Hello(
+                node=self._station.settings.node,
+                incarnation=self._station.incarnation,
+                sequence=self._sequence,
+                demotion=self._station.machine.demotion,
+                enabled=self._station.enabled,
+                maintenance=self._station.maintenance,
+                fast=self._station.settings.profile == "fast",
+                preempt=self._station.settings.preempt,
+                vhids=statuses,
+                sources={port.name: tuple(sorted(port.every_own)) for port in self._station.all_ports()},
+            ),
+            self._key,
+        )
+
+    def send_hellos(self) -> None:
+        """Send it on the sync interface and, unless configured otherwise, on the CARP interfaces."""
+        self.hello_due = False
+        parts = self.hellos()
+        for port in self._station.all_ports():
+            if port.up and (port is self._station.sync or self._station.settings.hello == "all"):
+                family = next((each for each in (4, 6) if each in port.own), 4)
+                if port.source(family) == UNSPECIFIED[family] and port is not self._station.sync:
+                    continue
+                for part in parts:
+                    port.send_advert(part, family, port.mac)
+
+    def peers_changed(self, now: float) -> None:
+        """A peer said something new, or fell silent: the election, the bus and the witnesses hear of it."""
+        self._station.perform(self._station.machine.set_peers(self.peers.views(), now))
+        self.known_sources = frozenset(source for view in self.peers.views() for source in view.sources)
+        for fact in self.peers.facts(self._station.machine.demotion):
+            if self.facts.get(fact.peer) != fact:
+                self.facts[fact.peer] = fact
+                self._station.ctx.publish(fact)
+                if fact.alive:
+                    self.publish_alarms(self.alarms.clear(Trouble.PEER_LOST, fact.peer))
+        self._station.wake_waiters()
+
+    def claimed_by_stranger(self, host: VirtualHost, address: str, mac: str, now: float) -> None:
+        """Somebody announces one of our addresses with another MAC: a duplicate, or a parting ucarp.
+
+        A MASTER announces the right MAC again, at most `REANNOUNCE_MAX` times in a row per claimant, so that
+        two stubborn machines do not shout at each other for ever; the alarm stays.
+        """
+        vmac = self._station.vmacs.get(host.vhid_key)
+        if vmac is None or not vmac.is_open:
+            return
+        self.raise_alarm(
+            Trouble.DUPLICATE,
+            now,
+            interface=host.settings.interface,
+            vhid=host.settings.vhid,
+            source=mac,
+            detail=address,
+        )
+        count, at = self._claims.get(mac, (0, 0.0))
+        count = count + 1 if now - at < CLAIM_FORGOTTEN_S else 1
+        if mac in self._claims or len(self._claims) < CLAIMANTS_MAX:
+            self._claims[mac] = (count, now)
+        if count <= REANNOUNCE_MAX:
+            self._station.announce(host.vhid_key, host.settings.all_addresses)
+
+
+def is_own_reason(name: str) -> bool:
+    """Whether a demotion reason is this plugin's own; all others come from other services."""
+    return name.startswith(("link:", "send:")) or name in ("maintenance", "switchover")
