@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from appliance_carp.election import Verdict, judge
-from appliance_carp.group import ANNOUNCE_AGAIN, Group
+from appliance_carp.group import ANNOUNCE_AGAIN, CHALLENGE_S, REASSERT_BURST_S, REASSERT_S, Group
 from appliance_carp.transitions import BACKUP, MASTER, ON_ADVERT, Action
 from appliance_carp.virtualhost import VirtualHost
 from appliance_carp.vocabulary import Announce, Heard
 
-REASSERT_S = 0.25
-"""Inferior adverts of a VHID are answered at most four times a second."""
 SLOW_MEMORY_S = 10.0
 """After a normal advert of our own kind we speak slowly for so long; the hellos will have settled by then."""
 FOREIGN_MEMORY_S = 3600.0
@@ -61,12 +59,16 @@ def _reassert(group: Group, host: VirtualHost, heard: Heard, verdict: Verdict, n
         group.ready_at = max(group.ready_at, now + group.settings.preempt_delay_s)
         reason = f"was stalled while {heard.source} became master"
         group.become_backup(host, now, reason, heard=(heard, verdict))
-    elif now >= host.reassert_at:
-        host.reassert_at = now + REASSERT_S
+    elif now >= host.reassert_at - REASSERT_BURST_S:
+        host.reassert_at = max(host.reassert_at, now) + REASSERT_S
         host.announce_in = ANNOUNCE_AGAIN
         group.advertise(host, now)
         group.do(Announce(host.settings.key))
         group.count(host.settings.key, "reasserted")
+    else:  # too often: the last word is still ours, a little later
+        host.advert_at = min(host.advert_at, host.reassert_at - REASSERT_BURST_S)
+        host.announce_in = 1
+        group.schedule.update(host.settings.key)
 
 
 def _follow(group: Group, host: VirtualHost, heard: Heard, verdict: Verdict, now: float) -> None:
@@ -78,14 +80,15 @@ def _follow(group: Group, host: VirtualHost, heard: Heard, verdict: Verdict, now
 def _challenge(group: Group, host: VirtualHost, heard: Heard, verdict: Verdict, now: float) -> None:
     """BACKUP, and the master goes after us: preempt with the whole group, or reunite a split group."""
     _follow(group, host, heard, verdict, now)
-    if now < group.ready_at or now < group.resigned_until or group.maintenance:
+    if now < group.challenge_at or now < group.ready_at or now < group.resigned_until or group.maintenance:
         return
     preempt = group.settings.preempt and not group.demotion.total
-    reunite = heard.own_kind and bool(group.in_state(MASTER))
+    reunite = heard.own_kind and group.has(MASTER)
     if not (preempt or reunite) or group.outranked(heard.key, group.cluster.name_of(heard.source)):
         return
     waiting = [(each, {master.verdict for master in each.masters.values()}) for each in group.in_state(BACKUP)]
     if any(Verdict.BETTER in verdicts for _, verdicts in waiting):
+        group.challenge_at = now + CHALLENGE_S
         return  # that part of the group would be taken back at once
     heirs = [each for each, verdicts in waiting if Verdict.EQUAL not in verdicts]
     reason = f"preempted {heard.source}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance_carp.group import Group
+from appliance_carp.group import REASSERT_S, Group
 from appliance_carp.transitions import BACKUP, MASTER, RELEASING
 from appliance_carp.virtualhost import FORGIVEN_MAX, VirtualHost
 from appliance_carp.vocabulary import Announce
@@ -35,6 +35,7 @@ def _beat(group: Group, host: VirtualHost, now: float) -> None:
         host.advert_at = on_beat
     host.announce_in -= 1
     if host.announce_in == 0:
+        host.reassert_at = max(host.reassert_at, now) + REASSERT_S  # this is an answer, too
         group.do(Announce(host.settings.key))
 
 

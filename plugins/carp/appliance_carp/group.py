@@ -8,6 +8,7 @@ out: all farewells, hold, gate closed, tell.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from appliance_carp.cluster import Cluster
@@ -37,6 +38,13 @@ from appliance_carp.vocabulary import (
 ANNOUNCE_AGAIN = 2
 """Adverts until the second announcement (OpenBSD's delayed_arp): a switch that was rebooting missed the first."""
 
+REASSERT_S = 0.25
+"""Inferior adverts of a VHID are answered at most four times a second in the long run..."""
+REASSERT_BURST_S = 3 * REASSERT_S
+"""...but four times at once: a healing split is an advert, our answer, the parting advert, our last word."""
+CHALLENGE_S = 0.1
+"""Time between two looks at a group that could not be preempted; small against any interval worth waiting for."""
+
 
 class Group:
     """All VHIDs of this node with what they have in common."""
@@ -56,13 +64,25 @@ class Group:
         self.ready_at = math.inf
         """No preemption before this."""
         self.resigned_until = -math.inf
+        self.challenge_at = -math.inf
+        """A refused preemption is not weighed again before this: it looks at every VHID, for every advert."""
         self._effects: list[Effect] = []
+        self._population: Counter[State] = Counter()
+        self.recount()
 
     # --- questions -----------------------------------------------------------------------------------------
 
     def in_state(self, state: State) -> list[VirtualHost]:
         """Return the VHIDs in a state, in the order of the settings."""
         return [host for host in self.hosts.values() if host.state is state]
+
+    def has(self, state: State) -> bool:
+        """Whether any VHID is in a state; cheap enough for every advert."""
+        return self._population[state] > 0
+
+    def recount(self) -> None:
+        """Count the states again after VHIDs came or went."""
+        self._population = Counter(host.state for host in self.hosts.values())
 
     def has_link(self, host: VirtualHost) -> bool:
         """Whether the interface of a VHID is known to have carrier."""
@@ -114,7 +134,7 @@ class Group:
             host.reassert_at = -math.inf
             self.do(Announce(key))
             self.move(host, MASTER, now, reason)
-        if not self.in_state(BACKUP):
+        if not self.has(BACKUP):
             self.resigned_until = -math.inf  # everything came back to us: the handover is history
 
     def bow_out(
@@ -159,6 +179,8 @@ class Group:
         old = host.state
         assert new in TRANSITIONS[old], f"{host.settings.key}: {old} to {new}"
         host.state, host.reason, host.since = new, reason, now
+        self._population[old] -= 1
+        self._population[new] += 1
         if new is not MASTER:
             host.is_fast = False
         self.do(Changed(host.settings.key, old, new, reason))

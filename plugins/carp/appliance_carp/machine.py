@@ -46,9 +46,8 @@ none it simply speaks, and the answer decides within one advert.
 **Own stalls.** A dead timer served late says that *we* were away, not the master. It is re-armed for one more
 interval, twice in a row at most, so that a node that is always late still serves.
 
-**Where things are.** `vocabulary` (settings, effects) - `transitions` (the tables) - `election` (comparisons) -
-`virtualhost` (one VHID's record) - `group` (what is known; the moves) - `answers` (adverts) - `deadlines` (time) -
-here: life, links, sickness, peers, reconfiguration.
+**Where things are.** `vocabulary` (values), `transitions` (tables), `election` (comparisons), `virtualhost` (one
+VHID), `group` (moves), `answers` (adverts), `deadlines` (time); here: life, sickness, peers, reconfiguration.
 
 **Bounds.** One record per VHID, at most one master per family, `cluster.PEERS_MAX` peers,
 `demotion.REASONS_MAX` reasons; every advert heard causes at most a constant number of effects per VHID.
@@ -128,7 +127,7 @@ class Machine:
     @property
     def closed(self) -> bool:
         """Whether everything is released after `stop`."""
-        return self._stopping and not self._group.in_state(RELEASING)
+        return self._stopping and not self._group.has(RELEASING)
 
     @property
     def demotion(self) -> int:
@@ -371,6 +370,7 @@ class Machine:
         added = [key for key in wanted if key not in group.hosts]
         changed = [key for key in wanted if key in group.hosts and group.hosts[key].settings != wanted[key]]
         group.hosts = {key: group.hosts.get(key) or VirtualHost(each) for key, each in wanted.items()}
+        group.recount()
         for key in changed:
             self._retime(group.hosts[key], wanted[key], now)
         if settings.maintenance != old.maintenance:

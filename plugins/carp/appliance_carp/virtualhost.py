@@ -56,7 +56,7 @@ class VirtualHost:
     announce_in: int = 0
     """Announce again after so many adverts."""
     reassert_at: float = -math.inf
-    """Not before this an inferior advert is answered again."""
+    """When the budget for answers to inferior adverts is full again (a leaky bucket)."""
     slow_until: float = -math.inf
     """Somebody without sub-second adverts was heard; until then we speak slowly."""
     slow_source: str = ""
@@ -107,12 +107,7 @@ class VirtualHost:
     def believe(self, heard: Heard, verdict: Verdict, now: float) -> None:
         """Re-arm the dead timer of the family; adopt the sender unless a better master is still heard."""
         current = self.masters.get(heard.family)
-        if (
-            current is None
-            or current.source == heard.source
-            or current.is_silent(now)
-            or self._goes_before(heard, current)
-        ):
+        if current is None or current.source == heard.source or self._is_replaced(current, heard, now):
             self.masters[heard.family] = Master(
                 heard.source, heard.own_kind, heard.advbase, heard.advskew, heard.demote, verdict, now
             )
@@ -120,9 +115,11 @@ class VirtualHost:
         self.dead_at[heard.family] = now + self.dead_s(heard.family)
 
     @staticmethod
-    def _goes_before(heard: Heard, current: Master) -> bool:
+    def _is_replaced(current: Master, heard: Heard, now: float) -> bool:
+        """Whether another sender is the master now: it goes before the one we knew, or that one fell silent."""
         theirs = (heard.demote if heard.own_kind else 0, interval_s(heard.advbase, heard.advskew))
-        return theirs <= (current.demote if current.own_kind else 0, current.interval_s)
+        known = (current.demote if current.own_kind else 0, current.interval_s)
+        return theirs <= known or current.is_silent(now)
 
     def missed_advert(self, now: float) -> bool:
         """Whether no family has been heard for more than an interval."""

@@ -23,7 +23,7 @@ LONE_SKEW = 254
 
 
 class State(Enum):
-    """Where one VHID is. The allowed moves are `machine.TRANSITIONS`."""
+    """Where one VHID is. The allowed moves are `transitions.TRANSITIONS`."""
 
     INIT = "INIT"
     """No link (or not started, or stopped): not taking part."""

@@ -34,7 +34,7 @@ from appliance_carp.stamp import TICKS_PER_S, Stamper, Verdict, Witness
 
 SYNC = "sync"
 SILENT_HELLOS = 3.5
-PASSWORD = "mekmitasdigoat"  # noqa: S105
+PASSWORD = "mekmitasdigoat"
 
 
 class Node:
@@ -66,7 +66,6 @@ class Node:
 
     def source(self, interface: str) -> str:
         return f"10.{self.network.interfaces.index(interface)}.0.{self.number}"
-
 
     def masters(self) -> set[VhidKey]:
         return {key for key, state in self.states.items() if state is State.MASTER}
@@ -345,9 +344,7 @@ class Network:
             self._account(self.double_since, self.longest_double, key, count > 1)
             self._account(self.orphan_since, self.longest_orphan, key, count == 0)
 
-    def _account(
-        self, since: dict[VhidKey, float], longest: dict[VhidKey, float], key: VhidKey, holds: bool
-    ) -> None:
+    def _account(self, since: dict[VhidKey, float], longest: dict[VhidKey, float], key: VhidKey, holds: bool) -> None:
         if holds:
             longest[key] = max(longest[key], self.now - since.setdefault(key, self.now))
         else:
