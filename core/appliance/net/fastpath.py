@@ -214,6 +214,27 @@ class Netlink:
             offset += (length + 3) & ~3
         return found
 
+    def link(self, name: str) -> LinkInfo | None:
+        """One device as it is now, or nothing when there is none; also makes the kernel look at its carrier."""
+        self._sequence += 1
+        out = bytearray(m.get_link(name))
+        struct.pack_into("=I", out, 8, self._sequence)
+        try:
+            self._socket.send(out)
+            while True:
+                data = memoryview(self._socket.recv(_BUFFER_SIZE))
+                length, kind, flags, sequence, _port = m.HEADER.unpack_from(data)
+                if sequence == self._sequence:
+                    break
+        except OSError as error:
+            raise system_error(error.errno or 0, "routing netlink does not work") from error
+        if kind == m.RTM_NEWLINK:
+            return parse_link(data, m.HEADER.size, length)
+        code, detail = acknowledgement(data, m.HEADER.size, length, flags)
+        if code == errno.ENODEV:
+            return None
+        raise system_error(code, f"cannot ask for the device {name}", detail)
+
     def dump_links(self) -> list[LinkInfo]:
         """All devices of this namespace."""
         return [parse_link(data, 0, len(data)) for data in self._dump(m.get_links())]

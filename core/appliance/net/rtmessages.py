@@ -210,6 +210,12 @@ def delete_group(group: int) -> bytes:
     return message(RTM_DELLINK, 0, _link_body() + _u32(IFLA_GROUP, group))
 
 
+def get_link(name: str) -> bytes:
+    """Ask for one device, without counters. Answered by the device itself, not by an acknowledgement."""
+    body = _link_body() + _text(IFLA_IFNAME, name) + _u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+    return HEADER.pack(HEADER.size + len(body), RTM_GETLINK, NLM_F_REQUEST, 0, 0) + body
+
+
 def get_links() -> bytes:
     """Dump all devices, without counters."""
     body = _link_body() + _u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)

@@ -172,6 +172,18 @@ def test_the_carrier_follows_the_cable(inside: Inside, netlink: fast.Netlink) ->
         probe.close()
 
 
+def test_one_device_is_asked_for_by_name(netlink: fast.Netlink) -> None:
+    every = {link.name: link for link in netlink.dump_links()}
+    assert netlink.link("a0") == every["a0"]
+    assert netlink.link("nosuch0") is None
+    with pytest.raises(fast.SystemCallError, match="cannot ask for the device"):
+        netlink.link("longer-than-a-name-can-be")
+    netlink.request(fast.link_down(every["b0"].index))
+    link = netlink.link("a0")
+    assert link is not None
+    assert (link.up, link.carrier) == (True, False)
+
+
 def test_the_monitor_reports_links_addresses_and_neighbours(inside: Inside, netlink: fast.Netlink) -> None:
     groups = (fast.Group.LINK, fast.Group.IPV4_IFADDR, fast.Group.IPV6_IFADDR, fast.Group.NEIGH)
     with inside(lambda: fast.Monitor(*groups)) as monitor:
