@@ -73,6 +73,7 @@ def render_carp(data: dict[str, Any]) -> str:
     """The table people read."""
     flags = [] if data["enabled"] else ["DISABLED by command"]
     flags += ["in maintenance"] if data["maintenance"] else []
+    flags += ["handed over on request, 'ha enable' lets it come back"] if data["resigned"] else []
     lines = [f"{data['node']}: " + (", ".join(flags) or "enabled") + f", demotion {data['demotion']}"]
     lines += [f"  demoted by {each['reason_text']}" for each in _reasons(data)]
     width = max((len(vip["name"]) for vip in data["vips"]), default=4)

@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from appliance.events import Alarm, Demotion, PeerChanged
+from appliance.events import Alarm, Demotion, Health, PeerChanged, Status
 from appliance_carp import hello
 from appliance_carp.alarms import AlarmBook, Trouble
 from appliance_carp.host import VirtualHost
 from appliance_carp.peers import PeerBook
 from appliance_carp.port import UNSPECIFIED
+from appliance_carp.vocabulary import State
 
 if TYPE_CHECKING:
     from appliance_carp.station import Station
@@ -44,6 +45,7 @@ class Herald:
         self._published: dict[str, int] = {}
         self._claims: dict[str, tuple[int, float]] = {}
         self._sequence = 0
+        self._status: Status | None = None
         self.take_password(station.settings.password)
 
     def take_password(self, password: str) -> None:
@@ -76,6 +78,13 @@ class Herald:
         self._published = own
         wall = time.time()
         self.since = {name: self.since.get(name, wall) for name in self._station.machine.reasons}
+
+    def publish_status(self) -> None:
+        """One line about this service for `show services` and `show ha`, published when it changes."""
+        status = status_of(self._station)
+        if status != self._status:
+            self._status = status
+            self._station.ctx.publish(status)
 
     def hellos(self) -> list[bytes]:
         """The next hello of this node."""
@@ -153,6 +162,22 @@ class Herald:
             self._claims[mac] = (count, now)
         if count <= REANNOUNCE_MAX:
             self._station.announce(host.vhid_key, host.settings.all_addresses)
+
+
+def status_of(station: Station) -> Status:
+    """The service's summary: how many hosts it holds, and what keeps it from holding them."""
+    states = [report.state for report in station.machine.reports()]
+    masters = states.count(State.MASTER)
+    summary = f"MASTER of {masters} of {len(states)} virtual hosts"
+    if not station.enabled:
+        return Status(health=Health.WARN, summary=f"{summary}; disabled by command ('ha enable' ends it)")
+    if station.maintenance:
+        return Status(health=Health.WARN, summary=f"{summary}; in maintenance ('ha maintenance off' ends it)")
+    if station.machine.resigned:
+        return Status(summary=f"{summary}; handed over on request ('ha enable' lets it come back)")
+    if State.INIT in states:
+        return Status(health=Health.WARN, summary=f"{summary}; {states.count(State.INIT)} without link")
+    return Status(summary=summary)
 
 
 def is_own_reason(name: str) -> bool:

@@ -19,6 +19,7 @@ def report(station: Station, now: float) -> dict[str, Any]:
         "node": station.settings.node,
         "enabled": station.enabled,
         "maintenance": station.maintenance,
+        "resigned": machine.resigned,
         "demotion": machine.demotion,
         "reasons": [
             {"name": name, "weight": weight, "since": rfc3339(station.herald.since.get(name, wall))}

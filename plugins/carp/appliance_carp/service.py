@@ -146,6 +146,7 @@ class HeartbeatService:
         station, now = self._station, trio.current_time()
         station.perform(station.machine.set_reasons(station.reasons, now))
         station.herald.publish_demotion()
+        station.herald.publish_status()
         if station.herald.hello_due:
             station.herald.send_hellos()
         deadline = station.machine.next_deadline()
