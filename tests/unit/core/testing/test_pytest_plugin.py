@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
-from pathlib import Path
 
-PLUGIN = """
+import pytest
+
+TESTS = """
+import trio
+
 from appliance.events import LinkChanged
 from appliance.plugin import Service, hookimpl
 
@@ -20,21 +24,6 @@ class Sample:
     @hookimpl
     def appliance_services(self):
         return [Service(key="main", run=run)]
-"""
-
-
-def pytest_says(folder: Path, body: str) -> str:
-    test = folder / "test_sample.py"
-    test.write_text(PLUGIN + body)
-    argv = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-rA", test.name]
-    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=60, check=False).stdout
-
-
-def test_coroutine_tests_run_in_virtual_time_without_configuration(tmp_path: Path) -> None:
-    said = pytest_says(
-        tmp_path,
-        """
-import trio
 
 async def test_a_day(run_service, autojump_clock):
     async with run_service(Sample) as node:
@@ -44,38 +33,55 @@ async def test_a_day(run_service, autojump_clock):
 
 async def test_with_a_lan(lan, autojump_clock):
     lan.port("a").send(b"x")
-    lan.port("b")
+    assert lan.capture[0].source == "a"
 
 def test_plain(check_plugin):
     check_plugin(Sample)
-""",
-    )
-    assert "3 passed" in said, said
 
-
-def test_a_failure_is_one_exception_with_the_last_events_of_the_nodes(tmp_path: Path) -> None:
-    said = pytest_says(
-        tmp_path,
-        """
 async def test_fails(run_service, autojump_clock):
     async with run_service(Sample, node="fw1") as node:
         node.publish(LinkChanged(interface="lan", device="eth0", present=True, up=True))
         assert 1 == 2
-""",
-    )
-    assert "1 failed" in said, said
-    assert "Exception Group" not in said
-    assert "Last events of every node" in said
-    assert "fw1 #" in said
-    assert "test: LinkChanged(interface='lan'" in said
+
+async def test_virtual_time_on_a_real_network(netlab, autojump_clock):
+    pass
+
+async def test_theirs():
+    pass
+"""
 
 
-def test_virtual_time_and_real_networks_refuse_each_other(tmp_path: Path) -> None:
-    said = pytest_says(tmp_path, "\nasync def test_both(netlab, autojump_clock):\n    pass\n")
-    assert "autojump_clock and netlab do not go together" in said
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What pytest prints about these tests in an empty folder; starting it is what takes time, so once."""
+    folder = tmp_path_factory.mktemp("theirs")
+    (folder / "test_sample.py").write_text(TESTS)
+    argv = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-rA", "test_sample.py"]
+    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=60, check=False).stdout
 
 
-def test_coroutine_tests_of_others_are_left_alone(tmp_path: Path) -> None:
-    said = pytest_says(tmp_path, "\nasync def test_theirs():\n    pass\n")
-    assert "1 failed" in said
-    assert "not natively supported" in said
+def part(said: str, test: str) -> str:
+    """The report of one failed test."""
+    return re.split(rf"_+ (?:ERROR at setup of )?{test} _+\n", said)[1].split("\n____")[0]
+
+
+@pytest.mark.parametrize("test", ["test_a_day", "test_with_a_lan", "test_plain"])
+def test_coroutine_tests_run_in_virtual_time_without_configuration(said: str, test: str) -> None:
+    assert f"PASSED test_sample.py::{test}" in said, said
+
+
+def test_a_failure_is_one_exception_with_the_last_events_of_the_nodes(said: str) -> None:
+    report = part(said, "test_fails")
+    assert "assert 1 == 2" in report
+    assert "Exception Group" not in report
+    assert "Last events of every node" in report
+    assert "fw1 #" in report
+    assert "test: LinkChanged(interface='lan'" in report
+
+
+def test_virtual_time_and_real_networks_refuse_each_other(said: str) -> None:
+    assert "autojump_clock and netlab do not go together" in part(said, "test_virtual_time_on_a_real_network")
+
+
+def test_coroutine_tests_of_others_are_left_alone(said: str) -> None:
+    assert "not natively supported" in part(said, "test_theirs")
