@@ -56,12 +56,13 @@ def test_a_power_failure_moves_the_roles_and_power_moves_them_back(cluster: Lab)
     with cluster.probe("udp", seconds=60) as probe:
         probe.wait_flowing()
         cluster.power_off("fw1")
-        cluster.wait_settled("fw2")
+        seen = cluster.wait_settled("fw2")
         cluster.power_on("fw1")
         cluster.wait_settled("fw1")
         result = probe.stop()
     assert result.survived
     assert result.lost > 0
+    assert "bow-out" not in str(seen), "nothing on a machine without power says goodbye"
 
 
 def test_init_and_its_node_outlive_the_builder(cluster: Lab) -> None:
