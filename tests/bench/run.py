@@ -1,6 +1,6 @@
 """``make bench``: measures this project beside its peers, in the same run, and prints tables.
 
-    run.py [--runs 20] [--peer-runs 5] [--only failover|small|scale] [--write docs/benchmarks.md]
+    run.py [--runs 20] [--peer-runs 5] [--only failover|small|scale|endurance] [--write docs/benchmarks.md]
 
 Nothing here gates the tests. Numbers depend on the machine; ratios between systems of one run mean more.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import endurance
 import failover
 import small
 from failover import Gaps, measure
@@ -113,12 +114,23 @@ def scale_table() -> str:
     return "\n".join(rows)
 
 
+def endurance_text(minutes: float) -> str:
+    """Fast timers on a busy machine."""
+    found = endurance.false_takeovers(minutes)
+    return (
+        f"`fast` profile, sync cable cut, an endless loop on every core, {found['minutes']:g} minutes: "
+        f"{found['transitions']:.0f} transitions, {found['late_timer']:.0f} timers that fired too late to count, "
+        f"{found['sent']:.0f} adverts."
+    )
+
+
 def main() -> None:
     """Parse, measure, print, write."""
     parser = argparse.ArgumentParser(description="Benchmarks against real peers.")
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--peer-runs", type=int, default=5)
-    parser.add_argument("--only", choices=("failover", "small", "scale"))
+    parser.add_argument("--only", choices=("failover", "small", "scale", "endurance"))
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long false takeovers are counted")
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     require_tools()
@@ -128,6 +140,8 @@ def main() -> None:
         sections.append("### Small things\n\n" + small_table())
     if options.only in (None, "scale"):
         sections.append("### Many virtual hosts\n\n" + scale_table())
+    if options.only in (None, "endurance"):
+        sections.append("### False takeovers\n\n" + endurance_text(options.minutes))
     if options.only in (None, "failover"):
         found = run_failover(options.runs, options.peer_runs)
         sections.append("### Gap in milliseconds: median / p95 / max\n\n" + failover_table(found))
