@@ -57,7 +57,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("theirs")
     (folder / "test_sample.py").write_text(TESTS)
     argv = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "-rA", "test_sample.py"]
-    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=60, check=False).stdout
+    return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=110, check=False).stdout
 
 
 def part(said: str, test: str) -> str:
