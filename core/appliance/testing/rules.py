@@ -85,7 +85,9 @@ def table_problems(table: ConfigTable) -> list[str]:
     if not (isinstance(model, type) and issubclass(model, Model)):
         return [*problems, f"[{table.name}]: its model is not an appliance.config.Model"]
     for part in _models(table.model):
-        if part.model_config.get("extra") != "forbid" or not part.model_config.get("frozen"):
+        # A table of tables (a root model) has no keys of its own that could be unknown.
+        is_strict = part.model_config.get("extra") == "forbid" or getattr(part, "__pydantic_root_model__", False)
+        if not is_strict or not part.model_config.get("frozen"):
             problems.append(f"{part.__qualname__} relaxes the base model: unknown keys must be refused, values frozen")
         problems += [
             f"[{table.name}]: {part.__qualname__}.{name} has no description; write a docstring under it"
@@ -152,7 +154,7 @@ def _isolation_problems(name: str, service: Service) -> list[str]:
 
 
 def event_problems(events: Sequence[type[Event] | type[Request[object]]], package: str) -> list[str]:
-    """Whether events are declared with the decorator, documented, and the plugin's own."""
+    """Whether events are declared with the decorator, documented, and not another plugin's."""
     problems = []
     declared = {*known_events().values(), *known_requests().values()}
     for kind in events:
@@ -160,7 +162,8 @@ def event_problems(events: Sequence[type[Event] | type[Request[object]]], packag
             problems.append(f"{kind.__qualname__} is not declared with @event() or @request")
         if not (kind.__doc__ or "").strip() or (kind.__doc__ or "").startswith(f"{kind.__name__}("):
             problems.append(f"{kind.__qualname__} has no docstring; it is the documentation of the event")
-        if kind.__module__.partition(".")[0] != package:
+        # A plugin may also name what it publishes or serves of the vocabulary all plugins share.
+        if kind.__module__.partition(".")[0] not in (package, "appliance"):
             problems.append(f"{kind.__qualname__} belongs to {kind.__module__}, not to this plugin")
     return problems
 

@@ -1,0 +1,27 @@
+"""The bundled plugins satisfy what is asked of third parties, with the example configuration."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.metadata import entry_points
+from typing import Any
+
+import pytest
+
+from appliance.testing import LogicalInterfaces, check_plugin
+from tests.meta.source import ROOT
+
+EXAMPLE = tomllib.loads((ROOT / "appliance.toml").read_text())
+BUNDLED = sorted(
+    (entry for entry in entry_points(group="appliance.plugins") if entry.dist and entry.dist.name == "ha-appliance"),
+    key=lambda entry: entry.name,
+)
+
+
+@pytest.mark.parametrize("entry", BUNDLED, ids=lambda entry: entry.name)
+def test_bundled_plugins_are_good_citizens(entry: Any) -> None:
+    interfaces = EXAMPLE["interfaces"]
+    names = {name: table["addresses"] for name, table in interfaces.items() if isinstance(table, dict)}
+    tables = {} if entry.name == "interfaces" else {"interfaces": LogicalInterfaces.of(**names)}
+    # Their services need a real kernel; those are tested in tests/netns.
+    check_plugin(entry.load(), config=EXAMPLE[entry.name], tables=tables, start=False)
