@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from appliance_carp.machine import GroupSettings, VhidSettings
@@ -32,7 +32,8 @@ Network, Node = network_module.Network, network_module.Node
 LAN, LAN2, WAN = ("lan", 1), ("lan", 2), ("wan", 3)
 KEYS = (LAN, LAN2, WAN)
 NAMES = "abcd"
-DEAD_S = 3.0 + 240 / 256
+FLIGHTS = 4
+"""Both masters' first adverts cross, and each may have to answer once."""
 SETTLED_S = 12.0
 
 
@@ -441,7 +442,7 @@ def check_gates_are_closed_without_state(network: Any) -> None:
             assert node.states[key].name in ("MASTER", "RELEASING")
 
 
-@runs(15)
+@runs(20)
 @given(stories, st.data())
 def test_in_a_connected_network_two_masters_last_no_longer_than_an_advert_s_flight(
     story: dict[str, Any], data: Any
@@ -454,9 +455,7 @@ def test_in_a_connected_network_two_masters_last_no_longer_than_an_advert_s_flig
         disturb(network, data.draw(st.sampled_from(GENTLE)), network.random)
         network.run(pause)
     network.run(1)
-    both_linked = all(node.links.get(interface, True) for node in network.nodes for interface in network.interfaces)
-    assume(both_linked)
-    assert max(network.longest_double.values(), default=0.0) <= DEAD_S + network.latency_s
+    assert max(network.longest_double.values(), default=0.0) <= FLIGHTS * network.latency_s
     assert all(len(network.masters(key)) <= 1 for key in KEYS)
 
 

@@ -38,8 +38,8 @@ def name(key: VhidKey) -> str:
 
 def render(effect: Effect) -> str:
     match effect:
-        case SendAdvert(key, family, advbase, advskew, demote, copy, only):
-            where = " sync-only" if only else " +sync" if copy else ""
+        case SendAdvert(key, family, advbase, advskew, demote, copy, only, parting):
+            where = " sync-only" if only else " +sync" if copy else " parting" if parting else ""
             return f"send {name(key)} v{family} {advbase}/{advskew}" + f" demote {demote}" * bool(demote) + where
         case Activate(key):
             return f"activate {name(key)}"
@@ -264,7 +264,7 @@ def test_an_advert_for_a_vhid_or_family_we_do_not_have_is_counted() -> None:
 def test_a_master_yields_to_a_better_one_with_a_parting_advert() -> None:
     bench = Bench(LAN, advskew=100).master()
     assert bench.hear(skew=0) == [
-        "send lan/1 v4 1/100",
+        "send lan/1 v4 1/100 parting",
         "deactivate lan/1",
         "lan/1 MASTER>BACKUP: better master 10.1.0.3",
     ]
@@ -288,7 +288,7 @@ def test_towards_a_foreign_peer_equality_makes_us_step_down_silently() -> None:
 
 
 def test_between_own_nodes_the_higher_address_decides_equality() -> None:
-    assert Bench(LAN, advskew=10).master().hear(sender=PEER, skew=10)[0] == "send lan/1 v4 1/10"
+    assert "deactivate lan/1" in Bench(LAN, advskew=10).master().hear(sender=PEER, skew=10)
     assert "announce lan/1" in Bench(LAN, advskew=10).master().hear(sender=1, skew=10)
 
 
@@ -306,6 +306,15 @@ def test_a_backup_follows_a_worse_master_when_it_may_not_preempt() -> None:
     bench = Bench(LAN).backup(skew=200)
     assert bench.hear(skew=200) == []
     assert bench.after(2.99) == []
+
+
+def test_the_parting_advert_of_a_worse_node_does_not_make_it_our_master() -> None:
+    bench = Bench(LAN, advskew=200).backup(PEER, skew=0)
+    bench.hear(LAN, THIRD, skew=50)
+    assert bench.machine.report(LAN).master == "10.1.0.3"
+    bench.after(2.0)
+    bench.hear(LAN, THIRD, skew=50)
+    assert bench.machine.report(LAN).master == "10.1.0.4", "the better one has fallen silent"
 
 
 # --- preemption ------------------------------------------------------------------------------------------------
@@ -530,6 +539,18 @@ def test_a_backup_relieves_a_more_demoted_master_of_the_whole_group_without_pree
     assert bench.states() == {"MASTER"}
 
 
+def test_relief_is_left_to_a_healthier_third_node_and_does_not_undo_a_handover() -> None:
+    bench = Bench(LAN).backup()
+    bench.reasons(gateway=80)
+    bench.peers(peer(PEER, demotion=240), peer(THIRD))
+    assert bench.hear(skew=240, demote=30) == []
+    bench.peers(peer(PEER, demotion=240), peer(THIRD, demotion=240))
+    bench.machine.resign(bench.now, reason="asked")
+    assert bench.hear(skew=240, demote=30) == []
+    bench.machine.reclaim(bench.now)
+    assert bench.hear(skew=240, demote=30)[-1] == "lan/1 BACKUP>MASTER: master 10.1.0.3 is more demoted"
+
+
 def test_external_reasons_cannot_use_names_or_weights_of_ours() -> None:
     bench = Bench(LAN).started()
     bench.machine.set_reasons({"link:lan": 240, "maintenance": 240, "disk": 1000, "odd": -5}, bench.now)
@@ -622,6 +643,12 @@ def test_a_master_that_was_stopped_leaves_the_role_where_it_went_without_a_word(
     bench.now += 10
     assert bench.hear(skew=50) == ["deactivate lan/1", "lan/1 MASTER>BACKUP: was stalled while 10.1.0.3 became master"]
     assert bench.hear(skew=50) == []
+
+
+def test_a_master_that_was_stopped_has_no_parting_word_for_a_better_one_either() -> None:
+    bench = Bench(LAN, advskew=50).master()
+    bench.now += 10
+    assert bench.hear(skew=0) == ["deactivate lan/1", "lan/1 MASTER>BACKUP: better master 10.1.0.3"]
 
 
 def test_a_master_that_was_stopped_and_hears_nothing_speaks_and_lets_the_answer_decide() -> None:
