@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from socket import AF_INET as _AF_INET
 from socket import AF_INET6 as _AF_INET6
-from typing import NamedTuple
 
 from appliance.net import rtmessages as m
 
@@ -25,7 +24,8 @@ _NETCONFA_IFINDEX, _NETCONFA_FORWARDING = 1, 2
 _DEVCONF_FORWARDING, _DEVCONF_DISABLE_IPV6 = 0, 26  # linux/ipv6.h
 
 
-class LinkInfo(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LinkInfo:
     """One device."""
 
     index: int
@@ -47,7 +47,8 @@ class LinkInfo(NamedTuple):
     """Of a VLAN device."""
 
 
-class AddressInfo(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class AddressInfo:
     """One address of one device."""
 
     index: int
@@ -76,21 +77,24 @@ class Route:
     """The gateway is reachable although no address of the device says so."""
 
 
-class LinkEvent(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class LinkEvent:
     """A device appeared, changed or went."""
 
     link: LinkInfo
     deleted: bool
 
 
-class AddressEvent(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class AddressEvent:
     """An address appeared, changed or went."""
 
     address: AddressInfo
     deleted: bool
 
 
-class NeighbourEvent(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NeighbourEvent:
     """An ARP or neighbour-discovery entry changed."""
 
     index: int
@@ -100,7 +104,8 @@ class NeighbourEvent(NamedTuple):
     deleted: bool
 
 
-class NetconfEvent(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class NetconfEvent:
     """A per-device switch changed, whoever wrote it.
 
     `index` is negative for ``all`` (-1) and ``default`` (-2). `None` means the event does not say.
@@ -112,7 +117,8 @@ class NetconfEvent(NamedTuple):
     disable_ipv6: bool | None
 
 
-class RouteChange(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RouteChange:
     """A route of some table was made, replaced or removed; what it said is not decoded."""
 
     family: int
@@ -122,7 +128,8 @@ class RouteChange(NamedTuple):
     deleted: bool
 
 
-class Lost(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Lost:
     """The kernel dropped events (ENOBUFS): read everything anew."""
 
 

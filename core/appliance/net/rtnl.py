@@ -138,7 +138,12 @@ class Rtnl:
             message = rtmsg()
             message["family"], message["table"], message["proto"] = int(family), _RT_TABLE_MAIN, protocol
             message["attrs"] = [("RTA_OIF", index)] if index else []
-            bodies = await self._dump(_encoded(message, m.RTM_GETROUTE, m.NLM_F_REQUEST | m.NLM_F_DUMP))
+            try:
+                bodies = await self._dump(_encoded(message, m.RTM_GETROUTE, m.NLM_F_REQUEST | m.NLM_F_DUMP))
+            except SystemCallError as error:
+                if error.code not in (errno.ENOENT, errno.EAFNOSUPPORT):
+                    raise
+                continue  # the table comes into being with its first route
             for number, body in enumerate(bodies):
                 if number % DECODE_PER_STEP == DECODE_PER_STEP - 1:
                     await trio.lowlevel.checkpoint()

@@ -79,6 +79,9 @@ class InterfacesConfig(Model, RootModel[dict[InterfaceName, InterfaceTable]]):
     # A root model has no keys of its own that could be forbidden.
     model_config = ConfigDict(extra=None)
 
+    root: dict[InterfaceName, InterfaceTable]
+    """Logical interfaces by name."""
+
     def logical_interfaces(self) -> Mapping[str, LogicalInterface]:
         """All of them by logical name (`appliance.config.ProvidesInterfaces`)."""
         return {

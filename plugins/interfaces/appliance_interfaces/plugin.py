@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from appliance.config import Config
 from appliance.errors import Problem
-from appliance.events import AddressesChanged, Event, LinkChanged, Request
+from appliance.events import Event, Request
 from appliance.plugin import Check, Command, ConfigTable, ImagePart, Service, hookimpl
 from appliance_interfaces import checks, commands, events, verify
 from appliance_interfaces.config import InterfacesConfig, settings_of
@@ -39,7 +39,7 @@ class Interfaces:
 
     @hookimpl
     def appliance_events(self) -> Sequence[type[Event] | type[Request[object]]]:
-        return [events.GetInterfaces, LinkChanged, AddressesChanged]
+        return [events.GetInterfaces]
 
     @hookimpl
     def appliance_commands(self) -> Sequence[Command]:

@@ -30,6 +30,8 @@ def netlink(inside: Inside) -> Iterator[fast.Netlink]:
         index = next(link.index for link in made.dump_links() if link.name == name)
         made.request(fast.addrgenmode_none(index))
         made.request(fast.link_up(index))
+    # Until the kernel has looked at the new carrier, up to a second, it silently drops what is sent.
+    assert inside(lambda: (fast.carrier("a0"), fast.carrier("b0"))) == (True, True)
     yield made
     made.close()
 
@@ -98,6 +100,28 @@ def test_arp_questions_are_answered_by_the_kernel(inside: Inside, netlink: fast.
         answer = packet.parse_arp(got.frame)
         assert answer is not None
         assert (answer.operation, answer.sender_mac, str(answer.sender_ip)) == (packet.ARP_REPLY, B, "10.0.0.2")
+
+
+def test_claims_are_replies_announcements_and_what_is_asked_from_a_watched_address(
+    inside: Inside, netlink: fast.Netlink
+) -> None:
+    mine, other, third = (IPv4Address(f"10.0.0.{last}") for last in (1, 2, 3))
+    ordinary, from_mine = packet.arp_request(A, other, third), packet.arp_request(A, mine, third)
+    announcement = packet.gratuitous_arp(A, other)
+    reply = packet.arp_frame(packet.ArpPacket(A, packet.ARP_REPLY, A, other, B, third))
+    with (
+        opened(inside, "a0", packet.ETH_P_ARP, packet.filter_nothing()) as sender,
+        opened(inside, "b0", packet.ETH_P_ARP, packet.filter_arp_claims()) as sock,
+    ):
+        for watched, wanted in (
+            ((), [announcement, reply]),
+            ((mine,), [from_mine, announcement, reply]),
+            ([third] * 2000 + [mine], [announcement, reply]),
+        ):
+            sock.refilter(packet.filter_arp_claims(watched))
+            for frame in (ordinary, from_mine, announcement, reply):
+                assert sender.send(frame) == 0
+            assert [each.frame for each in received(sock)] == wanted, len(watched)
 
 
 def test_solicitations_are_answered_by_the_kernel(inside: Inside, netlink: fast.Netlink) -> None:

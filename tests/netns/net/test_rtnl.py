@@ -62,6 +62,14 @@ def test_addresses_are_added_listed_and_removed(inside: Inside) -> None:
     run(inside, body)
 
 
+def test_a_fresh_namespace_has_no_routes(inside: Inside) -> None:
+    async def main() -> None:
+        with Rtnl() as rtnl:
+            assert await rtnl.routes(protocol=PROTOCOL) == []
+
+    inside(lambda: trio.run(main))
+
+
 def test_routes_are_added_replaced_filtered_and_removed(inside: Inside) -> None:
     async def body(rtnl: Rtnl, index: dict[str, int]) -> None:
         a0 = index["a0"]
