@@ -16,8 +16,11 @@ demo: setup  ## the example cluster on this machine: a failover, measured (root)
 test: setup  ## lint, types, contracts, unit, simulation, wheel, example plugin, real kernel (root)
 	@$(PY) .ci/stages.py
 
-lint types: setup
-	@$(PY) .ci/stages.py $@
+lint: setup  ## ruff's rules and formatting
+	@$(PY) .ci/stages.py lint
+
+types: setup  ## mypy, strict
+	@$(PY) .ci/stages.py types
 
 format: setup  ## format the code and sort imports
 	@.venv/bin/ruff check --select I --fix -q . && .venv/bin/ruff format .
