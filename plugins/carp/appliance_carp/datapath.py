@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import errno
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
@@ -90,6 +90,21 @@ def install_drop_rule() -> None:
         ) from None
 
 
+def restore_drop_rule(kernel: Kernel, vmacs: Iterable[VirtualMac]) -> bool:
+    """Bring the drop rule back after somebody's ``flush ruleset`` took it; whether it was gone.
+
+    Reloading Debian's ``/etc/nftables.conf`` is such a somebody. Until then sysctls and missing addresses
+    keep a BACKUP deaf.
+    """
+    if kernel.filter.has_set(TABLE, CLOSED):
+        return False
+    install_drop_rule()
+    for vmac in vmacs:
+        if not vmac.is_open:
+            vmac.drop(kernel)
+    return True
+
+
 def remove_drop_rule() -> None:
     """Remove the table; for an orderly exit after all macvlans are gone."""
     subprocess.run(["nft", "delete", "table", "inet", TABLE], capture_output=True, check=False, timeout=10)
@@ -122,32 +137,8 @@ class VirtualMac:
         self._lift = nftset.element_change(TABLE, CLOSED, key, add=False)
         self._drop = nftset.element_change(TABLE, CLOSED, key, add=True)
 
-    @classmethod
-    def create(cls, kernel: Kernel, *, parent: str, parent_index: int, vhid: int, label: str) -> VirtualMac:
-        """Make the macvlan, or adopt one of an earlier instance, and leave it up and closed.
-
-        Raises:
-            KernelError: No CAP_NET_ADMIN, no macvlan support, or the name is taken by something else.
-        """
-        name = device_name(parent, parent_index, vhid)
-        mac = f"{VIRTUAL_MAC_PREFIX}:{vhid:02x}"
-        found = next((link for link in kernel.route.dump_links() if link.name == name), None)
-        if found and (found.kind != "macvlan" or found.mac != mac or found.parent_index != parent_index):
-            kernel.route.request(fastpath.delete_link(found.index))
-            found = None
-        if found is None:
-            kernel.route.request(
-                fastpath.new_macvlan(name=name, parent_index=parent_index, mac=mac, group=DEVICE_GROUP)
-            )
-            found = next(link for link in kernel.route.dump_links() if link.name == name)
-            kernel.route.batch([fastpath.set_link(found.index, alias=label)])
-        vmac = cls(device=name, index=found.index, mac=mac)
-        vmac._prepare(kernel)
-        return vmac
-
-    def _prepare(self, kernel: Kernel) -> None:
-        kernel.filter.send(self._drop)
-        kernel.route.batch([fastpath.addrgenmode_none(self.index)])
+    def prepare(self, kernel: Kernel, leftover: Sequence[Address]) -> None:
+        """Set the device's knobs once, and close it; `leftover` are IPv4 addresses of an earlier instance."""
         v4, v6 = f"net/ipv4/conf/{self.device}", f"net/ipv6/conf/{self.device}"
         # rp_filter 2, not 0: the kernel takes the maximum with "all", and loose mode works where strict does not.
         for path, value in (
@@ -162,10 +153,8 @@ class VirtualMac:
             with fastpath.Sysctl(path) as knob:
                 knob.write(value)
         self._knobs = _Knobs(fastpath.Sysctl(f"{v4}/forwarding"), fastpath.Sysctl(f"{v6}/disable_ipv6"))
-        leftover = [info.address for info in kernel.route.dump_addresses(self.index) if info.family == 2]
         self.held = tuple(leftover)
         self.close(kernel)
-        kernel.route.request(fastpath.link_up(self.index))
 
     def open(self, kernel: Kernel, addresses: Sequence[Address]) -> None:
         """MASTER: addresses and forwarding first, then the drop rule goes."""
@@ -178,7 +167,7 @@ class VirtualMac:
 
     def close(self, kernel: Kernel) -> None:
         """BACKUP: the drop rule first, then IPv6 as a whole (no MLD leave is sent), then IPv4."""
-        kernel.filter.send(self._drop)
+        self.drop(kernel)
         self._knobs.disable_ipv6.write("1")
         self._knobs.forwarding.write("0")
         kernel.route.batch(
@@ -186,6 +175,10 @@ class VirtualMac:
         )
         self.held = ()
         self.is_open = False
+
+    def drop(self, kernel: Kernel) -> None:
+        """Put the device under the drop rule; without the table (see `restore_drop_rule`) the other locks hold."""
+        kernel.filter.send(self._drop, tolerate=(errno.ENOENT,))
 
     def change(self, kernel: Kernel, addresses: Sequence[Address]) -> tuple[Address, ...]:
         """While open: add and remove the difference; answers with what was added."""
@@ -235,6 +228,51 @@ class VirtualMac:
                 f"an address could not be added to {self.device}: {errno.errorcode.get(failed[0], failed[0])}",
                 hint="Look for the same address on another interface ('ip -br addr').",
             )
+
+
+def create(kernel: Kernel, parent: str, parent_index: int, labels: Mapping[int, str]) -> dict[int, VirtualMac]:
+    """Make the macvlans of some VHIDs above one parent, or adopt those of an earlier instance; all up and closed.
+
+    Few system calls for many of them: 255 take a quarter of a second.
+
+    Args:
+        kernel: The sockets to use.
+        parent: Name of the parent device.
+        parent_index: Its index.
+        labels: What to write into each device's alias, by VHID.
+
+    Raises:
+        KernelError: No CAP_NET_ADMIN, no macvlan support, or the parent has gone.
+    """
+    names = {device_name(parent, parent_index, vhid): vhid for vhid in labels}
+    macs = {name: f"{VIRTUAL_MAC_PREFIX}:{vhid:02x}" for name, vhid in names.items()}
+    found = {link.name: link for link in kernel.route.dump_links() if link.name in names}
+    right = {
+        name
+        for name, link in found.items()
+        if (link.kind, link.mac, link.parent_index) == ("macvlan", macs[name], parent_index)
+    }
+    kernel.route.batch([fastpath.delete_link(link.index) for name, link in found.items() if name not in right])
+    missing = [name for name in names if name not in right]
+    for name in missing[:1]:  # the first one alone: the kernel says in words why it refuses
+        kernel.route.request(_new(name, parent_index, macs[name]))
+    kernel.route.batch([_new(name, parent_index, macs[name]) for name in missing[1:]])
+    made = {link.name: link.index for link in kernel.route.dump_links() if link.name in names}
+    vmacs = {vhid: VirtualMac(device=name, index=made[name], mac=macs[name]) for name, vhid in names.items()}
+    batch = [fastpath.set_link(vmac.index, alias=labels[vhid]) for vhid, vmac in vmacs.items()]
+    kernel.route.batch([*batch, *(fastpath.addrgenmode_none(vmac.index) for vmac in vmacs.values())])
+    leftovers: dict[int, list[Address]] = {}
+    for info in kernel.route.dump_addresses():
+        if info.address.version == 4:
+            leftovers.setdefault(info.index, []).append(info.address)
+    for vmac in vmacs.values():
+        vmac.prepare(kernel, leftovers.get(vmac.index, ()))
+    kernel.route.batch([fastpath.link_up(vmac.index) for vmac in vmacs.values()])
+    return vmacs
+
+
+def _new(name: str, parent_index: int, mac: str) -> bytes:
+    return fastpath.new_macvlan(name=name, parent_index=parent_index, mac=mac, group=DEVICE_GROUP)
 
 
 def close_leftovers(kernel: Kernel, keep: Iterable[str]) -> None:

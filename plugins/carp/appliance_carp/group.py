@@ -197,9 +197,9 @@ class Group:
         self.schedule.update(host.settings.key)
 
     def say_parting_word(self, host: VirtualHost, family: int) -> None:
-        """Send one more advert, from which a better master learns that there were two."""
+        """Send one more advert, from which a better master learns that there were two; not from the virtual MAC."""
         advbase, advskew = host.timing(self.demotion.total, fast=host.is_fast)
-        self.do(SendAdvert(host.settings.key, family, advbase, advskew, self.demote))
+        self.do(SendAdvert(host.settings.key, family, advbase, advskew, self.demote, parting=True))
 
     def say_farewell(self, host: VirtualHost, *, alone: bool) -> None:
         """Send the bow-out of a group or of a single VHID, on its network if that works, and on the sync link."""

@@ -15,13 +15,16 @@ from appliance_carp.alarms import AlarmBook, Trouble
 from appliance_carp.host import VirtualHost
 from appliance_carp.peers import PeerBook
 from appliance_carp.port import UNSPECIFIED
-from appliance_carp.vocabulary import State
+from appliance_carp.vocabulary import State, VhidKey
 
 if TYPE_CHECKING:
     from appliance_carp.station import Station
 
 REANNOUNCE_MAX = 20
 """Answers in a row to one claimant of a virtual address; after that only the alarm stays."""
+ANNOUNCE_AGAIN_S = 1.2
+"""Linux believes no second change of a neighbour entry within a second (`neigh/*/locktime`): the answer that follows
+a false claim at once is ignored by exactly those that believed the claim."""
 CLAIM_FORGOTTEN_S = 10.0
 CLAIMANTS_MAX = 64
 """MAC addresses remembered as claimants; a flood of forged ones must not fill the memory."""
@@ -44,6 +47,8 @@ class Herald:
         """Wall clock since when a demotion reason stands."""
         self._published: dict[str, int] = {}
         self._claims: dict[str, tuple[int, float]] = {}
+        self._again: dict[VhidKey, float] = {}
+        """When an address that was claimed has to be announced once more."""
         self._sequence = 0
         self._status: Status | None = None
         self.take_password(station.settings.password)
@@ -95,7 +100,7 @@ class Herald:
                 report.state,
                 self._station.hosts[report.key].settings.advskew,
                 self._station.hosts[report.key].settings.families,
-                self._station.hosts[report.key].settings.fingerprint,
+                self._station.hosts[report.key].fingerprint,
             )
             for report in self._station.machine.reports()
         )
@@ -162,6 +167,15 @@ class Herald:
             self._claims[mac] = (count, now)
         if count <= REANNOUNCE_MAX:
             self._station.announce(host.vhid_key, host.settings.all_addresses)
+            self._again[host.vhid_key] = now + ANNOUNCE_AGAIN_S
+
+    def announce_again(self, now: float) -> None:
+        """Repeat the answers to claims that are due; a virtual host that was handed over in the meantime is silent."""
+        station = self._station
+        for key in [key for key, at in self._again.items() if at <= now]:
+            del self._again[key]
+            if key in station.hosts and key in station.vmacs and station.vmacs[key].is_open:
+                station.announce(key, station.hosts[key].settings.all_addresses)
 
 
 def status_of(station: Station) -> Status:

@@ -65,6 +65,8 @@ class VirtualHost:
     """Its place in the ledger."""
     ledger: Ledger
     key: Key = field(init=False)
+    fingerprint: bytes = field(init=False)
+    """Of the address set in force (see `VipSettings.fingerprint`), hashed once."""
     stamper: Stamper = field(init=False)
     witness: Witness = field(init=False)
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
@@ -82,6 +84,7 @@ class VirtualHost:
         self.witness = Witness(self.settings.password, self.settings.vhid, self.stamper)
 
     def _prepare(self) -> None:
+        self.fingerprint = self.settings.fingerprint
         self.key = Key(self.settings.password, self.settings.vhid, self.settings.all_addresses)
 
     @property

@@ -90,6 +90,12 @@ class Port:
             # Also without unicast peers: while it is open the kernel does not answer protocol 112 with an ICMP error.
             self.sockets.unicast[family] = _unicast_socket(family)
 
+    def watch(self, addresses: Iterable[Address]) -> None:
+        """Hear also ordinary ARP requests that are sent from these addresses: nobody else may use them."""
+        if self.sockets is not None:
+            watched = [address for address in addresses if isinstance(address, IPv4Address)]
+            self.sockets.arp.refilter(packet.filter_arp_claims(watched))
+
     def detach(self) -> None:
         """The device is gone."""
         if self.sockets is not None:
@@ -196,11 +202,7 @@ def choose_sources(addresses: Iterable[Address]) -> dict[int, str]:
 
 
 def _send(through: packet.PacketSocket, frame: bytes) -> bool:
-    try:
-        through.send(frame)
-    except OSError:
-        return False  # counted by the caller; a dead link is reported by its own event
-    return True
+    return through.send(frame) == 0  # counted by the caller; a dead link is reported by its own event
 
 
 def _unicast_socket(family: int) -> socket.socket:

@@ -76,7 +76,7 @@ def _judge(station: Station, name: str, places: dict[str, set[IPv4Address]], sta
         return
     station.ctx.log.warning("carp_probe_dead", peer=name, networks=", ".join(sorted(askable)))
     station.herald.peers.died(name)
+    station.herald.peers_changed(now)  # first: the election must not count on it any more
     station.perform(
         station.machine.peer_died(now, reason=f"{name} is dead: sync link lost, no answer on any network", name=name)
     )
-    station.herald.peers_changed(now)

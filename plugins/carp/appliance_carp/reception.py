@@ -100,7 +100,7 @@ def _not_ours(station: Station, host: VirtualHost, packet: Packet, now: float) -
     host.counters["bad_auth"] += 1
     trouble = Trouble.BAD_AUTH
     if station.herald.peers.name_of(packet.source):
-        same = host.settings.fingerprint in station.herald.peers.fingerprints(host.vhid_key)
+        same = host.fingerprint in station.herald.peers.fingerprints(host.vhid_key)
         trouble = Trouble.PASSWORD_DIFFERS if same else Trouble.ADDRESSES_DIFFER
     _alarm_about(station, trouble, host, packet, now)
 
@@ -158,11 +158,9 @@ def take_arp(station: Station, port: Port, frame: bytes, now: float) -> None:
     mac, address = claim
     if address in station.answered:
         station.answered[address] = now
-    for host in station.hosts.values():
-        if host.settings.interface != port.name or mac == host.settings.mac:
-            continue
-        if any(str(each) == address for each in host.settings.all_addresses):
-            station.herald.claimed_by_stranger(host, address, mac, now)
+    host = station.holder(port.name, address)
+    if host is not None and mac != host.settings.mac:
+        station.herald.claimed_by_stranger(host, address, mac, now)
 
 
 def parse_claim(frame: bytes) -> tuple[str, str] | None:

@@ -114,10 +114,13 @@ class HeartbeatService:
     def _begin(self, devices: Devices) -> None:
         station, now = self._station, trio.current_time()
         station.build()
+        parents = {port.settings.device: port.name for port in station.ports.values()}
         keep = [
-            datapath.device_name(link.name, link.index, host.settings.vhid)
+            datapath.device_name(link.name, link.index, vhid)
             for link in station.kernel.route.dump_links()
-            for host in station.hosts.values()
+            if link.name in parents
+            for interface, vhid in station.hosts
+            if interface == parents[link.name]
         ]
         datapath.close_leftovers(station.kernel, keep)
         station.perform(station.machine.reconfigure(station.group(), now))
@@ -179,9 +182,12 @@ class HeartbeatService:
             for name in station.herald.peers.silent():
                 station.herald.raise_alarm(Trouble.PEER_LOST, now, source=name)
             station.herald.publish_alarms(station.herald.alarms.expire(now))
+            station.herald.announce_again(now)
             for host in station.hosts.values():
                 if host.is_changing and host.settle_change(station.herald.peers.fingerprints(host.vhid_key), now):
                     self._ctx.log.info("carp_change_settled", vip=host.settings.name)
+            if datapath.restore_drop_rule(station.kernel, station.vmacs.values()):
+                self._ctx.log.warning("carp_drop_rule_restored")
             if greet:
                 station.herald.send_hellos()
             greet = not greet

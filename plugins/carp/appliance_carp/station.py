@@ -73,6 +73,7 @@ class Station:
     enabled: bool = True
     maintenance: bool = False
     guard: Guard | None = None
+    _holders: dict[tuple[str, str], VirtualHost] = field(default_factory=dict)
     herald: Herald = field(init=False)
     """Tells the bus and the other nodes."""
 
@@ -120,16 +121,28 @@ class Station:
 
     def attach_hosts(self, port: Port, keys: Iterable[VhidKey] | None = None) -> None:
         """Make the virtual MACs above a port: of all its hosts when it has appeared, or of new ones."""
-        for key in list(self.hosts) if keys is None else keys:
-            host = self.hosts[key]
-            if host.settings.interface == port.name:
-                self.vmacs[key] = VirtualMac.create(
-                    self.kernel,
-                    parent=port.settings.device,
-                    parent_index=port.index,
-                    vhid=host.settings.vhid,
-                    label=f"carp {port.name}@{host.settings.vhid}",
-                )
+        wanted = [key for key in (self.hosts if keys is None else keys) if key[0] == port.name]
+        labels = {vhid: f"carp {name}@{vhid}" for name, vhid in wanted}
+        made = datapath.create(self.kernel, port.settings.device, port.index, labels) if labels else {}
+        self.vmacs.update({(port.name, vhid): vmac for vhid, vmac in made.items()})
+        self._watch(port)
+
+    def holder(self, interface: str, address: str) -> VirtualHost | None:
+        """The virtual host that an address on an interface belongs to."""
+        return self._holders.get((interface, address))
+
+    def _watch(self, port: Port) -> None:
+        self._holders = {
+            (host.settings.interface, str(address)): host
+            for host in self.hosts.values()
+            for address in host.settings.all_addresses
+        }
+        port.watch(
+            address
+            for host in self.hosts.values()
+            if host.settings.interface == port.name
+            for address in host.settings.all_addresses
+        )
 
     def detach_hosts(self, port: Port) -> None:
         """The parent is gone and its macvlans with it."""
@@ -214,7 +227,7 @@ class Station:
             sent = [port.send_unicast(self._payload(host, port.unicast_source(peer), effect), peer) for peer in peers]
             return all(sent)  # and not a generator: every peer is sent to, whatever became of the one before
         payload = self._payload(host, port.source(effect.family), effect)
-        return port.send_advert(payload, effect.family, host.settings.mac)
+        return port.send_advert(payload, effect.family, port.mac if effect.parting else host.settings.mac)
 
     def _payload(self, host: VirtualHost, source: str, effect: SendAdvert) -> bytes:
         key = host.key
@@ -298,6 +311,8 @@ class Station:
             if (vmac := self.vmacs.pop(key, None)) is not None:
                 vmac.remove(self.kernel)
             del self.hosts[key]
+        for port in self.ports.values():
+            self._watch(port)
 
     def _change_host(self, key: VhidKey, now: float) -> None:
         host, vip = self.hosts[key], self.settings.vip(key)

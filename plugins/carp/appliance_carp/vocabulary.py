@@ -125,6 +125,8 @@ class SendAdvert:
     """Send the same advert over the sync interface as well."""
     only_sync: bool = False
     """The interface of this VHID has no link: send the copy only."""
+    parting: bool = False
+    """The virtual MAC is the better master's already: do not make the switches believe that it is here."""
 
 
 @dataclass(frozen=True, slots=True)
