@@ -99,9 +99,9 @@ class Demo:
         else:
             status = 0
         finally:
-            self._clean_up()
+            clean = self._clean_up()
             signal.signal(signal.SIGTERM, previous)
-        return status
+        return status if clean else 1
 
     def _play(self) -> None:
         self._build()
@@ -243,15 +243,19 @@ class Demo:
 
             open_shell(self._lab, self._shell_on_error)
 
-    def _clean_up(self) -> None:
+    def _clean_up(self) -> bool:
+        """Takes everything down; whether nothing is left."""
         with _uninterrupted():
+            running = self._lab.processes()
             if self._lab.keep_logs is not None:
                 print(f"\nLogs are kept in {self._lab.keep_logs / self._lab.name}.")
             self._lab.down()
-        left = self._lab.namespaces()
-        print(
-            "\nEverything is removed: no namespace, process or file is left." if not left else f"\nLeft behind: {left}"
-        )
+            left = self._lab.remains(running)
+        if left:
+            print(f"\nLeft behind: {', '.join(left)}")
+            return False
+        print("\nEverything is removed: no namespace, process or file is left.")
+        return True
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -24,6 +25,9 @@ STOP_DEADLINE_S = 10.0
 """An orderly stop that takes longer becomes SIGKILL."""
 EXIT_CONFIG = 2
 """The exit status for a refused configuration: starting again would not help."""
+REALTIME_CPU_MAX_S = 5
+"""A real-time process that computes for so long without ever waiting is ended by the kernel (RLIMIT_RTTIME,
+systemd's LimitRTTIME=): it would otherwise take the whole machine, with the lab's own `down`."""
 PR_SET_CHILD_SUBREAPER = 36
 WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2}
 LEFTOVER_ROUNDS = 20
@@ -176,6 +180,8 @@ def main(argv: list[str]) -> int:
         return 2
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    limit_us = REALTIME_CPU_MAX_S * 1_000_000
+    resource.setrlimit(resource.RLIMIT_RTTIME, (limit_us, limit_us))
     Init(argv[1], argv[3:]).run()
     return 0
 

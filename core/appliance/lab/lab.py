@@ -11,24 +11,24 @@ import itertools
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, TypeVar
 
 from appliance.errors import RefusedError, UnreachableError, UsageError
-from appliance.lab import faults, netns, power, probes, waiting
+from appliance.lab import captures, faults, netns, power, probes, waiting
 from appliance.lab.config import NodeSettings, node_toml
 from appliance.lab.measure import ProbeKind
 from appliance.lab.plan import Plan, Software, build_plan, node_plan
 from appliance.lab.topology import Topology
 
 LABS_DIR = Path("/run/appliance-lab")
+MKDIR_TRIES = 5
 _numbers = itertools.count(1)
 JsonObject = dict[str, object]
 T = TypeVar("T")
@@ -109,7 +109,7 @@ class Lab:
             raise
 
     def _build(self) -> None:
-        self.directory.mkdir(parents=True)
+        self._make_directory()
         facts = {"topology": asdict(self.topology), "software": self.software, "faults": []}
         (self.directory / "lab.json").write_text(json.dumps(facts))
         for node in self.topology.node_names:
@@ -119,10 +119,19 @@ class Lab:
             self.config_path(node).write_text(node_toml(self.topology, node, chosen))
         self.execute(build_plan(self.topology, self.software))
         if self._pcap:
-            self.start_captures()
-            self.wait_captures()
+            captures.start(self)
         for node in self.topology.node_names:
             self.start_init(node)
+
+    def _make_directory(self) -> None:
+        for _ in range(MKDIR_TRIES):
+            # The last lab that is taken down at this moment removes the common parent.
+            with suppress(FileNotFoundError):
+                self.directory.mkdir(parents=True)
+                return
+        raise RefusedError(
+            f"cannot create {self.directory}", hint="Another lab is being removed all the time; try again."
+        )
 
     def execute(self, plan: Plan) -> None:
         """Runs a plan."""
@@ -137,7 +146,7 @@ class Lab:
         """Removes everything, whatever state it is in. Twice is once."""
         mine = self.namespaces()
         if self.keep_logs is not None:
-            self.stop_captures()
+            captures.stop(self)
         for namespace in mine:
             role = namespace.removeprefix(self.topology.namespace(""))
             init = self.init_facts(role).get("init") if role in self.topology.node_names else None
@@ -146,6 +155,8 @@ class Lab:
             shutil.copytree(self.directory, self.keep_logs / self.name, dirs_exist_ok=True, ignore=_without_sockets)
         netns.delete(mine)
         shutil.rmtree(self.directory, ignore_errors=True)
+        with suppress(OSError):  # other labs are in it, or it is gone
+            LABS_DIR.rmdir()
 
     def __enter__(self) -> Self:
         self.up()
@@ -155,6 +166,16 @@ class Lab:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.down()
+
+    def processes(self) -> tuple[int, ...]:
+        """Everything that runs in the namespaces of this lab."""
+        return tuple(pid for namespace in self.namespaces() for pid in netns.pids(namespace))
+
+    def remains(self, processes: Sequence[int] = ()) -> tuple[str, ...]:
+        """What there still is of this lab, and of these processes of it; nothing after `down`."""
+        alive = [pid for pid in processes if netns.is_alive(pid)]
+        files = [str(self.directory)] if self.directory.exists() else []
+        return (*self.namespaces(), *files, *(f"process {pid}" for pid in alive))
 
     def namespaces(self) -> tuple[str, ...]:
         """Full names of the namespaces of this lab that exist."""
@@ -295,35 +316,6 @@ class Lab:
             self.topology.role(role)
         if not netns.exists(self.topology.namespace(role)):
             raise UnreachableError(f"{role} of lab {self.name!r} has no power", hint=f"appliance lab power-on {role}")
-
-    def start_captures(self) -> None:
-        """Captures every switch port into ``DIRECTORY/pcap/SWITCH-PORT.pcap`` until the lab is taken down."""
-        folder = self.directory / "pcap"
-        folder.mkdir(exist_ok=True)
-        for cable in self.topology.cables:
-            file = folder / f"{cable.switch}-{cable.port}.pcap"
-            self.spawn(
-                cable.switch,
-                ["tcpdump", "-i", cable.port, "-n", "-U", "--immediate-mode", "-Z", "root", "-w", str(file)],
-                log=folder / "tcpdump.log",
-            )
-
-    def wait_captures(self) -> None:
-        """Until every capture listens: what is sent before that is not in the files."""
-        log, wanted = self.directory / "pcap" / "tcpdump.log", len(self.topology.cables)
-        waiting.wait_until(
-            lambda: log.exists() and log.read_text(errors="replace").count("listening on") >= wanted,
-            f"{wanted} captures listen ({log})",
-        )
-
-    def stop_captures(self) -> None:
-        """Ends the captures in an orderly way: their files are complete then."""
-        spaces = [self.topology.namespace(switch) for switch in self.topology.switches]
-        running = [pid for space in spaces for pid in netns.pids(space) if netns.process_name(pid) == "tcpdump"]
-        netns.send_signal(running, signal.SIGTERM)
-        waiting.wait_until(
-            lambda: not [pid for pid in running if netns.process_state(pid) not in ("", "Z")], "the captures end"
-        )
 
     # ---- faults --------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from appliance.lab.init import REALTIME_CPU_MAX_S
 from appliance.lab.netns import process_state
 from appliance.lab.waiting import wait_until
 
@@ -122,6 +123,20 @@ def test_the_end_of_init_is_the_end_of_everything(tmp_path: Path) -> None:
     node.process.terminate()
     assert node.process.wait(timeout=15) == 0
     assert process_state(main) == process_state(child) == ""
+
+
+def test_a_real_time_process_that_never_waits_is_ended_before_it_takes_the_machine(init: Any) -> None:
+    # Half a second of the limit is used by the test: the limit itself is inherited from init.
+    spin = "import os, resource\n"
+    spin += "limit = resource.getrlimit(resource.RLIMIT_RTTIME)\n"
+    spin += "print(limit[0] // 1_000_000, flush=True)\n"
+    spin += "resource.setrlimit(resource.RLIMIT_RTTIME, (500_000, limit[1]))\n"
+    spin += "os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))\n"
+    spin += "while True: pass\n"
+    node = init(spin)
+    wait_until(lambda: str(node.facts().get("last", "")).startswith("signal"), "the kernel ended it")
+    assert node.facts()["last"] == f"signal {int(signal.SIGXCPU)}"
+    assert (node.folder / "node.log").read_text().splitlines()[0] == str(REALTIME_CPU_MAX_S)
 
 
 def test_wrong_arguments_are_refused() -> None:

@@ -91,4 +91,4 @@ def test_down_ends_every_process_of_every_node() -> None:
         running = [pid for namespace in lab.namespaces() for pid in netns.pids(namespace)]
         assert len(running) >= 4
         netns.send_signal(running[:1], signal.SIGSTOP)
-    assert not [pid for pid in running if netns.process_state(pid) not in ("", "Z")]
+    assert not [pid for pid in running if netns.is_alive(pid)]
