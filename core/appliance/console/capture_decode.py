@@ -1,4 +1,4 @@
-"""Ethernet frames to one-line summaries: CARP, VRRP, ARP and IPv6 neighbour advertisements. No I/O.
+"""Ethernet frames to one-line summaries: CARP, VRRP, our hellos, ARP, IPv6 neighbour advertisements. No I/O.
 
 CARP and VRRP share IP protocol 112 and, in version 2, even the first byte. What tells them apart: CARP
 is exactly 36 bytes long and its fourth byte is 7, the length of counter and digest in words; a VRRP
@@ -17,6 +17,9 @@ NEIGHBOUR_ADVERTISEMENT = 136  # RFC 4861 §4.4
 CARP_LENGTH = 36
 CARP_AUTH_WORDS = 7
 CARP = struct.Struct("!BBBBBBHQ20s")
+HELLO = struct.Struct("!BBBBQQHBI")
+HELLO_FIRST_BYTE = 0x22
+HELLO_ENABLED, HELLO_MAINTENANCE = 1, 2
 CHECKED_HOPS = 255
 """TTL or hop limit of every advertisement; anything else has crossed a router."""
 
@@ -109,6 +112,8 @@ def _advert(
         name, fields = "CARP", _carp(payload)
     elif payload[0] == 0x21:
         name, fields = "VRRPv2", _vrrp2(payload)
+    elif payload[0] == HELLO_FIRST_BYTE and len(payload) > HELLO.size:
+        name, fields = "hello", _hello(payload)
     elif payload[0] == 0x31:
         name, fields = "VRRPv3", _vrrp3(payload, pseudo, address_size)
     else:
@@ -129,6 +134,20 @@ def _carp(payload: bytes) -> dict[str, Value]:
     fields |= {"counter": f"{counter:016x}", "digest": digest[:4].hex()}
     if not checksum_ok(payload):
         fields["bad_checksum"] = True
+    return fields
+
+
+def _hello(payload: bytes) -> dict[str, Value]:
+    """The open part of what our own nodes tell each other; the plugin `carp` owns the format."""
+    _, _, part, parts, _, sequence, demotion, flags, _ = HELLO.unpack_from(payload)
+    name = payload[HELLO.size + 1 : HELLO.size + 1 + payload[HELLO.size]]
+    fields: dict[str, Value] = {"node": name.decode("utf-8", "replace"), "demotion": demotion, "sequence": sequence}
+    if parts > 1:
+        fields["part"] = f"{part + 1}/{parts}"
+    if not flags & HELLO_ENABLED:
+        fields["disabled"] = True
+    if flags & HELLO_MAINTENANCE:
+        fields["maintenance"] = True
     return fields
 
 

@@ -25,7 +25,7 @@ def render(data: Any, *, width: int = 0) -> str:
         if data and all(isinstance(row, Mapping) for row in data):
             return table(data, width=width)
         return "\n".join(_cell(item) for item in data) if data else "none"
-    return _cell(data)
+    return _cell(data, multiline=True)
 
 
 def table(rows: Sequence[Mapping[str, Any]], *, columns: Iterable[str] | None = None, width: int = 0) -> str:

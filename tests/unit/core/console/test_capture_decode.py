@@ -103,6 +103,30 @@ def test_vrrp3_is_read_with_either_checksum(pseudo: bool) -> None:
     assert found.fields == {"vrid": 7, "priority": 200, "interval_ms": 100, "addresses": ["10.0.0.1"]}
 
 
+def hello(*, flags: int = 1, part: int = 0, parts: int = 1) -> bytes:
+    head = bytes([0x22, 0, part, parts]) + bytes(8) + (77).to_bytes(8) + (240).to_bytes(2) + bytes([flags, 0, 0, 0, 9])
+    return head + b"\x03fw2" + bytes(40)
+
+
+def test_what_our_own_nodes_tell_each_other_is_named() -> None:
+    found = decoded(ipv4(hello()))
+    assert found.protocol == "hello"
+    assert found.fields == {"node": "fw2", "demotion": 240, "sequence": 77}
+    assert decoded(ipv4(hello(flags=2, part=1, parts=3))).fields == {
+        "node": "fw2",
+        "demotion": 240,
+        "sequence": 77,
+        "part": "2/3",
+        "disabled": True,
+        "maintenance": True,
+    }
+
+
+def test_an_unknown_use_of_the_protocol_number_is_shown_as_it_is() -> None:
+    found = decoded(ipv4(b"\x99" + bytes(20)))
+    assert (found.protocol, found.fields) == ("proto112", {"first_byte": "0x99", "length": 21})
+
+
 def arp(operation: int, sender: str, target: str) -> bytes:
     body = b"\0\x01\x08\0\x06\x04" + operation.to_bytes(2) + MAC + IPv4Address(sender).packed + bytes(6)
     return b"\xff" * 6 + MAC + b"\x08\x06" + body + IPv4Address(target).packed

@@ -38,7 +38,8 @@ def test_nesting_is_indentation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "text"), [([], "none"), ({}, "none"), (None, "-"), ("x", "x"), (3, "3"), (["a", 1, True], "a\n1\nyes")]
+    ("data", "text"),
+    [([], "none"), ({}, "none"), (None, "-"), ("x", "x"), ("a\nb", "a\nb"), (3, "3"), (["a", 1, True], "a\n1\nyes")],
 )
 def test_simple_data_is_plain_text(data: object, text: str) -> None:
     assert render(data) == text
