@@ -46,6 +46,8 @@ from appliance.net.frames import solicited_node as solicited_node
 from appliance.net.frames import unsolicited_na as unsolicited_na
 
 PACKET_HOST, PACKET_BROADCAST, PACKET_MULTICAST, PACKET_OTHERHOST, PACKET_OUTGOING = range(5)
+WATCHED_MAX = 1024
+"""Addresses in one ARP filter: two instructions each, and the kernel takes 4096 (BPF_MAXINSNS)."""
 DRAIN_MAX = 512
 """Frames read at once: a burst of 255 adverts and then some, but not for ever."""
 
@@ -105,15 +107,19 @@ def filter_arp() -> tuple[Instruction, ...]:
     return _program((_LOAD_WORD, 0, 0, 14), (_JUMP_EQUAL, 1, 0, 0x00010800), _DROP)
 
 
-def filter_arp_claims() -> tuple[Instruction, ...]:
+def filter_arp_claims(watched: Sequence[IPv4Address] = ()) -> tuple[Instruction, ...]:
     """ARP that says who has an address: replies, and announcements (sender and target address equal).
 
-    Ordinary requests, which are most of the ARP of a busy network, do not wake the reader.
+    Ordinary requests, which are most of the ARP of a busy network, do not wake the reader, except those sent from
+    a watched address: a host that never announces itself still claims its address with each question it asks.
+    At most `WATCHED_MAX` addresses are watched.
     """
+    asked_from = [step for one in watched[:WATCHED_MAX] for step in ((_JUMP_EQUAL, 0, 1, int(one)), _ACCEPT)]
     return _program(
         (_LOAD_WORD, 0, 0, 14), (_JUMP_EQUAL, 1, 0, 0x00010800), _DROP,
-        (_LOAD_HALF, 0, 0, 20), (_JUMP_EQUAL, 5, 0, 2),
-        (_LOAD_WORD, 0, 0, 28), (_COPY_TO_X, 0, 0, 0), (_LOAD_WORD, 0, 0, 38), (_JUMP_EQUAL_X, 1, 0, 0), _DROP,
+        (_LOAD_HALF, 0, 0, 20), (_JUMP_EQUAL, 0, 1, 2), _ACCEPT,
+        (_LOAD_WORD, 0, 0, 28), *asked_from,
+        (_COPY_TO_X, 0, 0, 0), (_LOAD_WORD, 0, 0, 38), (_JUMP_EQUAL_X, 1, 0, 0), _DROP,
     )  # fmt: skip
 
 
@@ -195,6 +201,10 @@ class PacketSocket:
 
     def close(self) -> None:
         self._socket.close()
+
+    def refilter(self, program: Sequence[Instruction]) -> None:
+        """Put another filter of this module in the place of the present one, without a gap."""
+        attach_filter(self._socket, program)
 
     def drain(self, limit: int = DRAIN_MAX) -> list[Received]:
         """What has come in, at most `limit` frames.

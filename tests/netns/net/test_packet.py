@@ -22,6 +22,13 @@ A, B = packet.mac_bytes("02:00:00:00:00:0a"), packet.mac_bytes("02:00:00:00:00:0
 GROUP, GROUP6 = IPv4Address("224.0.0.18"), IPv6Address("ff02::12")
 
 
+def look() -> None:
+    probe = fast.CarrierProbe()
+    for name in ("a0", "b0"):
+        probe.carrier(name)
+    probe.close()
+
+
 @pytest.fixture
 def netlink(inside: Inside) -> Iterator[fast.Netlink]:
     made = inside(fast.Netlink)
