@@ -19,7 +19,7 @@ from appliance.errors import KernelError
 
 NETLINK_NETFILTER = 12
 _SUBSYS_NFTABLES = 10
-_NEWSETELEM, _DELSETELEM = 12, 14
+_GETSET, _NEWSETELEM, _DELSETELEM = 10, 12, 14
 _BATCH_BEGIN, _BATCH_END = 16, 17
 _REQUEST, _ACK, _CREATE = 0x1, 0x4, 0x400
 _INET = 1
@@ -57,6 +57,11 @@ def element_change(table: str, set_name: str, keys: Iterable[bytes], *, add: boo
         + _message(kind, flags, 1, _INET, 0, body)
         + _message(_BATCH_END, _REQUEST, 2, 0, _SUBSYS_NFTABLES)
     )
+
+
+def _set_query(table: str, set_name: str) -> bytes:
+    body = _attribute(1, table.encode() + b"\0") + _attribute(2, set_name.encode() + b"\0")
+    return _message((_SUBSYS_NFTABLES << 8) | _GETSET, _REQUEST, 1, _INET, 0, body)
 
 
 def interface_key(name: str) -> bytes:
@@ -100,6 +105,12 @@ class NetfilterSocket:
                 f"nftables refused a set element: {os.strerror(code)}",
                 hint="Look at the set with 'nft list ruleset'; if its table is gone, restart the service.",
             )
+
+    def has_set(self, table: str, set_name: str) -> bool:
+        """Whether a set of family inet exists; rules that look it up vanish with it in a ``flush ruleset``."""
+        self._forget_old_replies()
+        self._socket.send(_set_query(table, set_name))
+        return self._reply() != errno.ENOENT
 
     def _forget_old_replies(self) -> None:
         with contextlib.suppress(BlockingIOError):
