@@ -16,7 +16,7 @@ from appliance.net import nftset
 pytestmark = pytest.mark.netns
 
 Inside = Callable[[Callable[[], Any]], Any]
-RULES = "table inet t { set names { type ifname; } chain c { iifname @names drop; } }"
+RULES = "table inet t {\n set names {\n type ifname\n }\n chain c {\n iifname @names drop\n }\n}\n"
 
 
 def nft(*argv: str, rules: str = "") -> str:
