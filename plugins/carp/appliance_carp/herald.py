@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from appliance_carp.station import Station
 
 REANNOUNCE_MAX = 20
-"""Answers in a row to one claimant of a virtual address; after that only the alarm stays."""
+"""Answers at once and in a row to one claimant of a virtual address; then only one in `ANNOUNCE_AGAIN_S`."""
 ANNOUNCE_AGAIN_S = 1.2
 """Linux believes no second change of a neighbour entry within a second (`neigh/*/locktime`): the answer that follows
 a false claim at once is ignored by exactly those that believed the claim."""
@@ -37,6 +37,8 @@ class Herald:
         self._station = station
         self.peers = PeerBook()
         self.alarms = AlarmBook()
+        self.status_due = True
+        """Our own status line may have changed; making it costs a look at every virtual host."""
         self.hello_due = True
         """Something a peer should know at once has changed."""
         self.known_sources: frozenset[str] = frozenset()
@@ -47,8 +49,8 @@ class Herald:
         """Wall clock since when a demotion reason stands."""
         self._published: dict[str, int] = {}
         self._claims: dict[str, tuple[int, float]] = {}
-        self._again: dict[VhidKey, float] = {}
-        """When an address that was claimed has to be announced once more."""
+        self._again: dict[VhidKey, tuple[float, float]] = {}
+        """When an address that was claimed has to be announced once more, and when it was last claimed."""
         self._sequence = 0
         self._status: Status | None = None
         self.take_password(station.settings.password)
@@ -86,6 +88,7 @@ class Herald:
 
     def publish_status(self) -> None:
         """One line about this service for `show services` and `show ha`, published when it changes."""
+        self.status_due = False
         status = status_of(self._station)
         if status != self._status:
             self._status = status
@@ -147,8 +150,8 @@ class Herald:
     def claimed_by_stranger(self, host: VirtualHost, address: str, mac: str, now: float) -> None:
         """Somebody announces one of our addresses with another MAC: a duplicate, or a parting ucarp.
 
-        A MASTER announces the right MAC again, at most `REANNOUNCE_MAX` times in a row per claimant, so that
-        two stubborn machines do not shout at each other for ever; the alarm stays.
+        A MASTER announces the right MAC again: at once, at most `REANNOUNCE_MAX` times in a row per claimant, so
+        that two stubborn machines do not shout at each other for ever; and slowly, as long as the claims go on.
         """
         vmac = self._station.vmacs.get(host.vhid_key)
         if vmac is None or not vmac.is_open:
@@ -167,15 +170,19 @@ class Herald:
             self._claims[mac] = (count, now)
         if count <= REANNOUNCE_MAX:
             self._station.announce(host.vhid_key, host.settings.all_addresses)
-            self._again[host.vhid_key] = now + ANNOUNCE_AGAIN_S
+        due, _ = self._again.get(host.vhid_key, (now + ANNOUNCE_AGAIN_S, now))
+        self._again[host.vhid_key] = (due, now)
 
     def announce_again(self, now: float) -> None:
         """Repeat the answers to claims that are due; a virtual host that was handed over in the meantime is silent."""
         station = self._station
-        for key in [key for key, at in self._again.items() if at <= now]:
-            del self._again[key]
-            if key in station.hosts and key in station.vmacs and station.vmacs[key].is_open:
-                station.announce(key, station.hosts[key].settings.all_addresses)
+        for key in [key for key, (due, _) in self._again.items() if due <= now]:
+            _, claimed_at = self._again.pop(key)
+            if key not in station.hosts or key not in station.vmacs or not station.vmacs[key].is_open:
+                continue
+            station.announce(key, station.hosts[key].settings.all_addresses)
+            if now < claimed_at + ANNOUNCE_AGAIN_S:  # too early for whoever believed the last claim
+                self._again[key] = (claimed_at + ANNOUNCE_AGAIN_S, claimed_at)
 
 
 def status_of(station: Station) -> Status:
