@@ -8,7 +8,10 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import resource
+import signal
 import threading
+from types import FrameType
 
 from appliance.plugin.context import Logger
 from appliance.plugin.contributions import Isolation
@@ -16,6 +19,8 @@ from appliance.plugin.contributions import Isolation
 MCL_CURRENT = 1
 MCL_FUTURE = 2
 """mlockall(2), <sys/mman.h>."""
+MONOPOLY_S = 2.0
+"""Ten times what a burst of a thousand virtual hosts takes; CPU time without a single wait (RLIMIT_RTTIME)."""
 STACK_SIZE = 512 << 10
 """Bytes of a thread's stack. MCL_FUTURE makes all of it resident, and the default of 8 MB per worker thread
 would be most of the process."""
@@ -33,6 +38,7 @@ def make_punctual(wanted: Isolation, log: Logger) -> None:
         # Without SCHED_RESET_ON_FORK: a guard process forked by the service has to be as punctual.
         try:
             os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(wanted.realtime_priority))
+            limit_monopoly(log)
         except OSError as error:
             refused[f"SCHED_FIFO {wanted.realtime_priority}"] = error.strerror or str(error)
     if refused:
@@ -41,6 +47,26 @@ def make_punctual(wanted: Isolation, log: Logger) -> None:
             what=refused,
             hint="timers of this service may be late under load; give the node CAP_SYS_NICE and CAP_IPC_LOCK",
         )
+
+
+def limit_monopoly(log: Logger) -> None:
+    """A real-time process that never waits would take its core from everybody, the node's own console included.
+
+    Past `MONOPOLY_S` it loses its priority, and only that; past twice the time the kernel kills it, for the
+    case that Python never gets to the signal handler.
+    """
+
+    def brake(number: int, frame: FrameType | None) -> None:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        log.error(
+            "realtime_lost",
+            ran_s=MONOPOLY_S,
+            hint="this service computed without waiting; it runs on with normal priority until it is restarted",
+        )
+
+    signal.signal(signal.SIGXCPU, brake)
+    microseconds = int(MONOPOLY_S * 1e6)
+    resource.setrlimit(resource.RLIMIT_RTTIME, (microseconds, 2 * microseconds))
 
 
 def freeze_heap(wanted: Isolation) -> None:

@@ -59,7 +59,7 @@ class RoleControl:
         if not self._station.machine.resigned:
             raise RefusedError("there is no switchover to end", hint="Nothing needs to be done.")
         self._station.perform(self._station.machine.reclaim(self._now()))
-        self._after()
+        self._settle()
         return "this node may become MASTER again"
 
     async def switchover(self, request: Request[str]) -> str:
@@ -72,7 +72,7 @@ class RoleControl:
             self._require_successor(force=request.force, doing="switch over")
             start = self._now()
             self._station.perform(self._station.machine.resign(start, reason="switchover requested"))
-            self._after()
+            self._settle()
             return await self._handover(masters, start)
 
     async def set_maintenance(self, request: Request[str]) -> str:
@@ -93,7 +93,7 @@ class RoleControl:
             station.maintenance = request.on
             start = self._now()
             station.perform(station.machine.set_maintenance(request.on, start))
-            self._after()
+            self._settle()
             if not request.on:
                 return "maintenance is off; this node takes part again"
             return "maintenance is on" + await self._handover_clause(masters, start)
@@ -116,7 +116,7 @@ class RoleControl:
             station.enabled = request.on
             start = self._now()
             station.perform(station.machine.set_enabled(request.on, start))
-            self._after()
+            self._settle()
             if request.on:
                 return "CARP is enabled; this node takes part again"
             return "CARP is disabled on this node until the next start" + await self._handover_clause(masters, start)
@@ -132,6 +132,11 @@ class RoleControl:
             f"will not {doing}: no healthy peer would take over ({'; '.join(known) or 'no other node is heard'})",
             hint="Bring the other node up, or repeat with --force and accept the outage.",
         )
+
+    def _settle(self) -> None:
+        """Bring bus, peers and timer up to date after a command, which always changes the status line."""
+        self._station.herald.roles_changed()
+        self._after()
 
     async def _handover_clause(self, masters: Sequence[VhidKey], start: float) -> str:
         return "; " + await self._handover(masters, start) if masters else ""

@@ -17,6 +17,7 @@ macvlan and leave on the parent.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -168,8 +169,9 @@ class VirtualMac:
     def close(self, kernel: Kernel) -> None:
         """BACKUP: the drop rule first, then IPv6 as a whole (no MLD leave is sent), then IPv4."""
         self.drop(kernel)
-        self._knobs.disable_ipv6.write("1")
-        self._knobs.forwarding.write("0")
+        with contextlib.suppress(KernelError):  # the device is just being deleted: its event follows
+            self._knobs.disable_ipv6.write("1")
+            self._knobs.forwarding.write("0")
         kernel.route.batch(
             [fastpath.delete_address(self.index, ip, host_prefix(ip)) for ip in self.held if ip.version == 4]
         )
@@ -190,13 +192,19 @@ class VirtualMac:
         return new
 
     def repair(self, kernel: Kernel) -> bool:
-        """Close again what somebody else's sysctl write has opened; whether there was anything to close.
+        """Put right what somebody else has changed; whether there was anything.
 
-        ``ip_forward`` 0→1 and any write to ``all.disable_ipv6`` reset every device, ours included. The
-        drop rule has kept the device deaf in the meantime.
+        ``ip_forward`` 0→1 and any write to ``all.disable_ipv6`` reset every device, ours included; the drop
+        rule has kept a BACKUP deaf in the meantime. Addresses of a MASTER may have been removed by hand.
         """
         forwarding, disabled = ("1", "0") if self.is_open else ("0", "1")
-        wrong = self._knobs.forwarding.read() != forwarding or self._knobs.disable_ipv6.read() != disabled
+        try:
+            wrong = self._knobs.forwarding.read() != forwarding or self._knobs.disable_ipv6.read() != disabled
+        except KernelError:
+            return False  # the device is just being deleted: its event follows
+        if self.is_open and not wrong:
+            there = {info.address for info in kernel.route.dump_addresses(self.index)}
+            wrong = not there.issuperset(self.held)
         if wrong and self.is_open:
             self.open(kernel, self.held)
         elif wrong:

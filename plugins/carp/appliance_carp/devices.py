@@ -42,8 +42,9 @@ class Devices:
         while True:
             await trio.lowlevel.wait_readable(self._monitor.fileno())
             ports = {port.index: port for port in self._station.all_ports() if port.index}
-            vmacs = {vmac.index: vmac for vmac in self._station.vmacs.values()}
+            vmacs = {vmac.index for vmac in self._station.vmacs.values()}
             addresses: set[int] = set()
+            touched: set[int] = set()
             for event in self._monitor.drain():
                 match event:
                     case fastpath.Lost():
@@ -52,12 +53,21 @@ class Devices:
                         self._link_event(link, deleted=deleted)
                     case fastpath.AddressEvent(address, _) if address.index in ports:
                         addresses.add(address.index)
+                    case fastpath.AddressEvent(address, deleted) if deleted and address.index in vmacs:
+                        touched.add(address.index)
                     case fastpath.NetconfEvent(index) if index in vmacs:
-                        if vmacs[index].repair(self._station.kernel):
-                            self._station.ctx.log.warning("carp_gate_repaired", device=vmacs[index].device)
+                        touched.add(index)
             for index in addresses & ports.keys():
                 self._learn_addresses(ports[index])
+            self._repair(touched)
             self._after()
+
+    def _repair(self, touched: set[int]) -> None:
+        """Look at virtual MACs that somebody may have changed; it may have been ourselves."""
+        station = self._station
+        for vmac in station.vmacs.values() if touched else ():
+            if vmac.index in touched and vmac.repair(station.kernel):
+                station.ctx.log.warning("carp_gate_repaired", device=vmac.device)
 
     def _link_event(self, link: fastpath.LinkInfo, *, deleted: bool) -> None:
         for port in self._station.all_ports():

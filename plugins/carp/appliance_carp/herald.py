@@ -26,6 +26,8 @@ ANNOUNCE_AGAIN_S = 1.2
 """Linux believes no second change of a neighbour entry within a second (`neigh/*/locktime`): the answer that follows
 a false claim at once is ignored by exactly those that believed the claim."""
 CLAIM_FORGOTTEN_S = 10.0
+RECENT_MAX = 64
+"""Hello packets remembered to skip their copies: four nodes in sixteen parts each."""
 CLAIMANTS_MAX = 64
 """MAC addresses remembered as claimants; a flood of forged ones must not fill the memory."""
 
@@ -51,6 +53,8 @@ class Herald:
         self._claims: dict[str, tuple[int, float]] = {}
         self._again: dict[VhidKey, tuple[float, float]] = {}
         """When an address that was claimed has to be announced once more, and when it was last claimed."""
+        self._statuses: tuple[hello.VhidStatus, ...] | None = None
+        self._recent: set[bytes] = set()
         self._sequence = 0
         self._status: Status | None = None
         self.take_password(station.settings.password)
@@ -97,16 +101,6 @@ class Herald:
     def hellos(self) -> list[bytes]:
         """The next hello of this node."""
         self._sequence += 1
-        statuses = tuple(
-            hello.VhidStatus(
-                report.key,
-                report.state,
-                self._station.hosts[report.key].settings.advskew,
-                self._station.hosts[report.key].settings.families,
-                self._station.hosts[report.key].fingerprint,
-            )
-            for report in self._station.machine.reports()
-        )
         return hello.encode(
             hello.Hello(
                 node=self._station.settings.node,
@@ -117,11 +111,41 @@ class Herald:
                 maintenance=self._station.maintenance,
                 fast=self._station.settings.profile == "fast",
                 preempt=self._station.settings.preempt,
-                vhids=statuses,
+                vhids=self._vhid_statuses(),
                 sources={port.name: tuple(sorted(port.every_own)) for port in self._station.all_ports()},
             ),
             self._key,
         )
+
+    def _vhid_statuses(self) -> tuple[hello.VhidStatus, ...]:
+        """Every virtual host as the others hear of it; made anew only after something has changed."""
+        if self._statuses is None:
+            hosts = self._station.hosts
+            self._statuses = tuple(
+                hello.VhidStatus(
+                    report.key,
+                    report.state,
+                    hosts[report.key].settings.advskew,
+                    hosts[report.key].settings.families,
+                    hosts[report.key].fingerprint,
+                )
+                for report in self._station.machine.reports()
+            )
+        return self._statuses
+
+    def roles_changed(self) -> None:
+        """Roles, virtual hosts or their settings have changed: peers and the bus are to know."""
+        self._statuses = None
+        self.hello_due = self.status_due = True
+
+    def is_copy(self, payload: bytes) -> bool:
+        """Whether this very packet has just been taken in from another interface; remembers it."""
+        if payload in self._recent:
+            return True
+        if len(self._recent) >= RECENT_MAX:
+            self._recent.clear()
+        self._recent.add(payload)
+        return False
 
     def send_hellos(self) -> None:
         """Send it on the sync interface and, unless configured otherwise, on the CARP interfaces."""

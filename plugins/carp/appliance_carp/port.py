@@ -20,6 +20,8 @@ from appliance_carp.settings import PortSettings
 from appliance_carp.wire import GROUP_V4, GROUP_V6, PROTOCOL, TTL
 
 Address = IPv4Address | IPv6Address
+HEADERS_MAX = 1024
+"""Prepared headers; a port has at most 255 VHIDs in two families, and hellos of changing sizes."""
 TOS = 0xE0
 """Class selector 7, as FreeBSD sends (net.inet.carp.dscp 56)."""
 _MAC_V4 = frames.multicast_mac(IPv4Address(GROUP_V4))
@@ -66,6 +68,8 @@ class Port:
     own: dict[int, str] = field(default_factory=dict)
     """Source address per family (see `choose_sources`)."""
     every_own: frozenset[str] = frozenset()
+    _headers: dict[tuple[int, str, int], bytes] = field(default_factory=dict)
+    """By family, source MAC and payload size: one per virtual host, and a few for hellos."""
 
     @property
     def name(self) -> str:
@@ -106,6 +110,7 @@ class Port:
         """Take the kernel's addresses of the device."""
         found = [info.address for info in addresses]
         self.own = choose_sources(found)
+        self._headers.clear()
         self.every_own = frozenset(str(each) for each in found)
 
     def source(self, family: int) -> str:
@@ -116,30 +121,19 @@ class Port:
         """Multicast an advert from a virtual MAC; whether the kernel took it."""
         if self.sockets is None:
             return False
-        source, source_mac = self.source(family), frames.mac_bytes(mac)
-        if family == 4:
-            frame = frames.ipv4_frame(
-                source_mac=source_mac,
-                destination_mac=_MAC_V4,
-                source=IPv4Address(source),
-                destination=IPv4Address(GROUP_V4),
-                protocol=PROTOCOL,
-                payload=payload,
-                tos=TOS,
-                ttl=TTL,
-            )
-            return _send(self.sockets.ipv4, frame)
-        frame = frames.ipv6_frame(
-            source_mac=source_mac,
-            destination_mac=_MAC_V6,
-            source=IPv6Address(source),
-            destination=IPv6Address(GROUP_V6),
-            next_header=PROTOCOL,
-            payload=payload,
-            traffic_class=TOS,
-            hop_limit=TTL,
-        )
-        return _send(self.sockets.ipv6, frame)
+        through = self.sockets.ipv4 if family == 4 else self.sockets.ipv6
+        return _send(through, self._header(family, mac, len(payload)) + payload)
+
+    def _header(self, family: int, mac: str, size: int) -> bytes:
+        """Ethernet and IP header of adverts; neither depends on the payload, so each is made once."""
+        header = self._headers.get((family, mac, size))
+        if header is None:
+            make = _ipv4_frame if family == 4 else _ipv6_frame
+            header = make(self.source(family), frames.mac_bytes(mac), bytes(size))[:-size]
+            if len(self._headers) >= HEADERS_MAX:
+                self._headers.clear()
+            self._headers[family, mac, size] = header
+        return header
 
     def unicast_source(self, peer: Address) -> str:
         """The source of adverts to one peer: routable when the peer is beyond the link."""
@@ -184,6 +178,32 @@ class Port:
     def is_unicast_to_us(self, destination: str) -> bool:
         """Whether a packet was sent to this node and not to the CARP group."""
         return destination in self.every_own
+
+
+def _ipv4_frame(source: str, source_mac: bytes, payload: bytes) -> bytes:
+    return frames.ipv4_frame(
+        source_mac=source_mac,
+        destination_mac=_MAC_V4,
+        source=IPv4Address(source),
+        destination=IPv4Address(GROUP_V4),
+        protocol=PROTOCOL,
+        payload=payload,
+        tos=TOS,
+        ttl=TTL,
+    )
+
+
+def _ipv6_frame(source: str, source_mac: bytes, payload: bytes) -> bytes:
+    return frames.ipv6_frame(
+        source_mac=source_mac,
+        destination_mac=_MAC_V6,
+        source=IPv6Address(source),
+        destination=IPv6Address(GROUP_V6),
+        next_header=PROTOCOL,
+        payload=payload,
+        traffic_class=TOS,
+        hop_limit=TTL,
+    )
 
 
 def choose_sources(addresses: Iterable[Address]) -> dict[int, str]:

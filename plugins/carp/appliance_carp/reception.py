@@ -36,7 +36,7 @@ def take_frame(station: Station, port: Port, frame: bytes, family: int, now: flo
 
 
 def _take_hello(station: Station, port: Port, packet: Packet, now: float) -> None:
-    if packet.ttl != wire.TTL or packet.source in port.every_own:
+    if packet.ttl != wire.TTL or packet.source in port.every_own or station.herald.is_copy(packet.payload):
         return
     try:
         received = station.herald.assembler.feed(packet.payload)

@@ -189,7 +189,7 @@ class Station:
     def _changed(self, effect: Changed) -> None:
         interface, vhid = effect.key
         self.hosts[effect.key].counters["transitions"] += 1
-        self.herald.hello_due = True
+        self.herald.roles_changed()
         role = ROLES[effect.new]
         if role is not ROLES[effect.old] or effect.old is State.INIT:
             self.ctx.publish(RoleChanged(interface=interface, vhid=vhid, role=role, reason=effect.reason))
@@ -306,11 +306,13 @@ class Station:
         for port in self.ports.values():
             if port.index:
                 self.attach_hosts(port, [key for key in new if key[0] == port.name])
+        self.herald.roles_changed()
         self.perform(self.machine.reconfigure(self.group(without=gone), now))
         for key in gone:
             if (vmac := self.vmacs.pop(key, None)) is not None:
                 vmac.remove(self.kernel)
             del self.hosts[key]
+        self.herald.roles_changed()
         for port in self.ports.values():
             self._watch(port)
 
