@@ -67,11 +67,11 @@ def busy_cores(load: str) -> Iterator[None]:
 
 
 def measure(system: System, scenarios: tuple[str, ...], runs: int, load: str, say: Callable[[str], None]) -> list[Gaps]:
-    """All scenarios of one system; a fresh lab per scenario."""
+    """All scenarios of one system; a fresh lab per scenario. The load is the caller's (`busy_cores`)."""
     results = []
     for scenario in scenarios:
         values = []
-        with system.make_lab(unique_name("b")) as lab, busy_cores(load):
+        with system.make_lab(unique_name("b")) as lab:
             for node in ("fw1", "fw2"):
                 system.start(lab, node)
             for number in range(runs):

@@ -1,6 +1,6 @@
 """``make bench``: measures this project beside its peers, in the same run, and prints tables.
 
-    run.py [--runs 20] [--peer-runs 5] [--only failover|small|scale|endurance] [--write docs/benchmarks.md]
+    run.py [--runs 20] [--fast-runs 20] [--peer-runs 5] [--at-once 1] [--only failover|small|scale|endurance] [--write docs/benchmarks.md]
 
 Nothing here gates the tests. Numbers depend on the machine; ratios between systems of one run mean more.
 """
@@ -13,6 +13,7 @@ import os
 import platform
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +23,7 @@ import endurance
 import failover
 import small
 from failover import Gaps, measure
-from systems import Appliance, require_tools, rivals
+from systems import Appliance, System, require_tools, rivals
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
@@ -32,15 +33,18 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def run_failover(runs: int, peer_runs: int) -> list[Gaps]:
-    """Every system, idle and with all cores busy."""
+def run_failover(runs: int, fast_runs: int, peer_runs: int, at_once: int) -> list[Gaps]:
+    """Every system, idle and with all cores busy; `at_once` labs side by side."""
+    plan: list[tuple[System, tuple[str, ...], int]] = []
+    for profile, count in (("book", runs), ("fast", fast_runs)):
+        plan.append((Appliance(profile), failover.SCENARIOS, count))
+        plan.append((Appliance(profile, sync_cable=False), ("death",), count))
+    plan += [(rival, failover.SCENARIOS, peer_runs) for rival in rivals()]
     found: list[Gaps] = []
     for load in ("idle", "busy"):
-        for profile in ("book", "fast"):
-            found += measure(Appliance(profile), failover.SCENARIOS, runs, load, say)
-            found += measure(Appliance(profile, sync_cable=False), ("death",), runs, load, say)
-        for rival in rivals():
-            found += measure(rival, failover.SCENARIOS, peer_runs, load, say)
+        with failover.busy_cores(load), ThreadPoolExecutor(at_once) as pool:
+            jobs = [pool.submit(measure, system, scenarios, count, load, say) for system, scenarios, count in plan]
+            found += [gaps for job in jobs for gaps in job.result()]
     return found
 
 
@@ -128,7 +132,9 @@ def main() -> None:
     """Parse, measure, print, write."""
     parser = argparse.ArgumentParser(description="Benchmarks against real peers.")
     parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--fast-runs", type=int, default=20)
     parser.add_argument("--peer-runs", type=int, default=5)
+    parser.add_argument("--at-once", type=int, default=1, help="labs side by side: quicker, and noisier")
     parser.add_argument("--only", choices=("failover", "small", "scale", "endurance"))
     parser.add_argument("--minutes", type=float, default=10.0, help="how long false takeovers are counted")
     parser.add_argument("--write", type=Path)
@@ -143,7 +149,7 @@ def main() -> None:
     if options.only in (None, "endurance"):
         sections.append("### False takeovers\n\n" + endurance_text(options.minutes))
     if options.only in (None, "failover"):
-        found = run_failover(options.runs, options.peer_runs)
+        found = run_failover(options.runs, options.fast_runs, options.peer_runs, options.at_once)
         sections.append("### Gap in milliseconds: median / p95 / max\n\n" + failover_table(found))
     head = (
         f"Measured {datetime.now(UTC):%Y-%m-%d} on {os.cpu_count()} cores, Linux {platform.release()}, "
