@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,8 +42,9 @@ def _say(text: str) -> int:
 
 
 def wait_for_enter(text: str) -> None:
-    """Lets a person look around."""
-    input(f"{text} Press Enter to go on. ")
+    """Lets a person look around; without a terminal it goes on at once."""
+    with suppress(EOFError):
+        input(f"{text} Press Enter to go on. ")
 
 
 def open_shell(lab: Lab, role: str) -> int:
@@ -90,9 +92,11 @@ def up(
     print(f"Lab {name!r} is up: {seen}.")
     print(_next_steps(name))
     if pause:
-        wait_for_enter("The lab is taken down afterwards.")
         lab.keep_logs = Path(keep_logs) if keep_logs else None
-        lab.down()
+        try:
+            wait_for_enter("The lab is taken down afterwards.")
+        finally:
+            lab.down()
     return 0
 
 
@@ -350,7 +354,9 @@ COMMANDS: tuple[Command, ...] = (
         "kill -9 a node's main process, a child, or all",
         kill,
         NODE,
-        Argument(name="what", help="main, all, or a word of the process's name (carp, guard)", default="main"),
+        Argument(
+            name="what", help="main, all, or a word of a process's name in `status` (heartbeat, guard)", default="main"
+        ),
         NAME,
     ),
     _command("freeze", "stop all processes of a node", _node_action("freeze", "{node} is frozen."), NODE, NAME),

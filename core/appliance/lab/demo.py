@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.errors import ApplianceError
+from appliance.lab.commands import open_shell, wait_for_enter
 from appliance.lab.config import NodeSettings
 from appliance.lab.lab import Lab, unique_name
 from appliance.lab.measure import ProbeKind, ProbeResult
@@ -233,14 +234,12 @@ class Demo:
     def _say(self, text: str) -> None:
         self._step += 1
         if self._pause and self._step > 1:
-            input("  Press Enter to go on. ")
+            wait_for_enter("  ")
         bold, plain = ("\033[1m", "\033[0m") if self._colour else ("", "")
         print(f"\n{bold}{self._step}. {text}{plain}", flush=True)
 
     def _look_around(self) -> None:
         if self._shell_on_error is not None and self._lab.has_power(self._shell_on_error):
-            from appliance.lab.commands import open_shell
-
             open_shell(self._lab, self._shell_on_error)
 
     def _clean_up(self) -> bool:

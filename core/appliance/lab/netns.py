@@ -185,6 +185,21 @@ def process_name(pid: int) -> str:
         return ""
 
 
+def title(pid: int) -> str:
+    """What to recognise a process by: the name it gave itself, else what it was started as.
+
+    A forked child keeps the command line of its parent, so its own name must win.
+    """
+    name = process_name(pid)
+    if name and not name.startswith("python"):
+        return name
+    words = command_line(pid).split()
+    if "appliance.lab.init" in words:
+        return "init"
+    plain = [word for word in words[1:] if not word.startswith(("/", "-"))]
+    return plain[-1] if plain else name
+
+
 def process_state(pid: int) -> str:
     """One letter: R running, S sleeping, T stopped … ; empty when it is gone."""
     try:

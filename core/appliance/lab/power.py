@@ -25,7 +25,7 @@ REALTIME_PRIORITY = 90
 
 
 def kill(lab: Lab, node: str, what: str) -> tuple[int, ...]:
-    """SIGKILL to the main process, to all processes but init, or to those whose command contains a word."""
+    """SIGKILL to the main process, to all processes but init, or to those whose title contains a word."""
     init, main = _init_and_main(lab, node)
     others = [pid for pid in netns.pids(lab.topology.namespace(node)) if pid not in (init, main)]
     if what == "main":
@@ -34,9 +34,9 @@ def kill(lab: Lab, node: str, what: str) -> tuple[int, ...]:
         _end_at_once([*others, main])
         return (*others, main)
     else:
-        chosen = [pid for pid in others if what in netns.command_line(pid) or what in netns.process_name(pid)]
+        chosen = [pid for pid in others if what in netns.title(pid)]
         if not chosen:
-            running = "; ".join(f"{pid} {netns.process_name(pid)}: {netns.command_line(pid)}" for pid in others)
+            running = ", ".join(netns.title(pid) for pid in others)
             raise UsageError(f"no process of {node} is called {what!r}", hint=f"It has: {running or 'no children'}.")
     netns.send_signal(chosen, signal.SIGKILL)
     return tuple(chosen)

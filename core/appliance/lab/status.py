@@ -34,7 +34,7 @@ def _node(lab: Lab, node: str, answer: JsonObject | None) -> JsonObject:
         {
             "pid": pid,
             "state": netns.process_state(pid),
-            "name": netns.process_name(pid),
+            "name": netns.title(pid),
             "command": netns.command_line(pid),
         }
         for pid in running

@@ -41,8 +41,18 @@ def test_a_killed_node_is_started_again_by_its_init(cluster: Lab) -> None:
     assert cluster.kill("fw2") == (before["pid"],)
     wait_until(lambda: cluster.init_facts("fw2").get("pid") not in (before["pid"], None), "it is started again")
     cluster.wait_settled("fw1")
-    with pytest.raises(UsageError, match="no process of fw2"):
+    with pytest.raises(UsageError, match="no process of fw2") as none:
         cluster.kill("fw2", "nonsense")
+    assert "carp/heartbeat" in none.value.hint
+
+
+@pytest.mark.parametrize("what", ["heartbeat", "guard"])
+def test_one_child_can_be_killed_alone_and_the_node_recovers(cluster: Lab, what: str) -> None:
+    main = cluster.init_facts("fw2")["pid"]
+    (killed,) = cluster.kill("fw2", what)
+    wait_until(lambda: not netns.is_alive(killed), "it is gone")
+    cluster.wait_settled("fw1", deadline_s=40)
+    assert cluster.init_facts("fw2")["pid"] == main
 
 
 def test_an_orderly_stop_hands_over_and_a_start_takes_back(cluster: Lab) -> None:
