@@ -1,6 +1,7 @@
 """``make bench``: measures this project beside its peers, in the same run, and prints tables.
 
-    run.py [--runs 20] [--fast-runs 20] [--peer-runs 5] [--at-once 1] [--only failover|small|scale|endurance] [--write docs/benchmarks.md]
+    run.py [--runs 20] [--fast-runs 20] [--peer-runs 5] [--at-once 1]
+           [--only failover|small|scale|endurance] [--write docs/benchmarks.md]
 
 Nothing here gates the tests. Numbers depend on the machine; ratios between systems of one run mean more.
 """
@@ -77,6 +78,8 @@ def _ratios(found: list[Gaps]) -> list[str]:
         mine = ours.get((gaps.scenario, gaps.load))
         if mine is None or gaps.system.startswith("appliance") or not gaps.values_ms or not mine.values_ms:
             continue
+        if gaps.median() < 1 and mine.median() < 1:
+            continue  # nobody lost anything
         ratio = gaps.median() / max(mine.median(), 1.0)
         text = "never recovered" if math.isinf(ratio) else f"{ratio:.1f} times ours"
         lines.append(f"- {gaps.scenario}, {gaps.load}: {gaps.system}: {text}")

@@ -8,7 +8,9 @@ import shutil
 import signal
 import subprocess
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from appliance.lab import waiting
 from appliance.lab.config import NodeSettings
@@ -96,6 +98,8 @@ class Appliance(System):
 
     def wait_settled(self, lab: Lab) -> None:
         lab.wait_settled("fw1", SETTLE_S)
+        if self._profile == "fast":
+            lab.wait_for(_is_fast, "fw1 sends sub-second adverts", SETTLE_S)
         if not self._sync_cable and not lab.faults_in_force():
             lab.pull("fw1", "sync")
 
@@ -175,6 +179,12 @@ class Keepalived(System):
 
     def hand_over(self, lab: Lab) -> None:
         _signal(lab, "fw1", "keepalived", signal.SIGTERM)
+
+
+def _is_fast(view: Mapping[str, dict[str, object]]) -> bool:
+    """Both nodes have agreed on sub-second adverts; after a slow one they wait ten seconds with that."""
+    vips = cast("list[dict[str, object]]", view.get("fw1", {}).get("vips", []))
+    return bool(vips) and all(vip["advbase"] == 0 for vip in vips)
 
 
 def rivals() -> list[System]:
