@@ -58,10 +58,10 @@ async def enable(context: CommandContext) -> dict[str, Any]:
     """Take part again after `ha disable`; also ends a switchover."""
     said = await _ask(context, SetEnabled(on=True), ROLE_CHANGE_S)
     try:
-        await _ask(context, Reclaim(), ANSWER_S)
+        reclaimed = await _ask(context, Reclaim(), ANSWER_S)
     except RefusedError:
         return {"result": said}
-    return {"result": said}
+    return {"result": f"the switchover is over; {reclaimed}"}
 
 
 def render_result(data: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from appliance_carp.vocabulary import State, VhidKey
 
 SETTLE_S = 10.0
 """Book timers settle a handover in at most 3.4 s; after this the answer says that it has not."""
+_LOOK_THERE = "Look at 'appliance show ha' on the other nodes."
 _MAINTENANCE_FILE = "maintenance"
 _DISABLED_FILE = "disabled"
 
@@ -139,17 +140,32 @@ class RoleControl:
         self._after()
 
     async def _handover_clause(self, masters: Sequence[VhidKey], start: float) -> str:
-        return "; " + await self._handover(masters, start) if masters else ""
+        """The same as an addition to what has been done in any case."""
+        if not masters:
+            return ""
+        try:
+            return "; " + await self._handover(masters, start)
+        except RefusedError as error:
+            return "; " + error.message
 
     async def _handover(self, keys: Sequence[VhidKey], start: float) -> str:
-        """Wait until another node is heard as MASTER of every one of these, and say how long it took."""
+        """Wait until another node is heard as MASTER of every one of these, and say how long it took.
+
+        Raises:
+            RefusedError: Nobody is; also as soon as this node has had to become MASTER again.
+        """
         hosts = [self._station.hosts[key] for key in keys if key in self._station.hosts]
         with trio.move_on_after(SETTLE_S):
             while any(host.heard_at <= start for host in hosts):
                 await self._station.settled.wait()
+                if set(keys) <= set(self._masters()):
+                    raise RefusedError("nobody took over: this node is MASTER again", hint=_LOOK_THERE)
             took_ms = (max(host.heard_at for host in hosts) - start) * 1000
             sources = {max(host.seen, key=lambda each: host.seen[each].at) for host in hosts}
             names = sorted({self._station.herald.peers.name_of(source) or source for source in sources})
             self._station.ctx.publish(HandoverMeasured(to=", ".join(names), duration_ms=took_ms))
             return f"{len(hosts)} virtual hosts handed over to {', '.join(names)} in {took_ms:.1f} ms"
-        return f"not settled after {SETTLE_S:g} s: nobody is heard as MASTER of all {len(hosts)} virtual hosts"
+        raise RefusedError(
+            f"not settled after {SETTLE_S:g} s: nobody is heard as MASTER of all {len(hosts)} virtual hosts",
+            hint=_LOOK_THERE,
+        )
