@@ -84,6 +84,13 @@ class PeerBook:
             if entry.key == key
         }
 
+    def fingerprint_at(self, source: str, key: VhidKey) -> bytes | None:
+        """The address set that the living peer with this address has for a VHID; ``None`` when it has said nothing."""
+        peer = self._peers.get(self.name_of(source))
+        if peer is None or not peer.alive:
+            return None
+        return next((entry.fingerprint for entry in peer.hello.vhids if entry.key == key), None)
+
     def masters(self, key: VhidKey) -> list[str]:
         """Names of living peers that say they are MASTER of a VHID."""
         return [

@@ -98,10 +98,11 @@ def _authenticate(
 def _not_ours(station: Station, host: VirtualHost, packet: Packet, now: float) -> None:
     """An advert for our VHID with a digest that is not ours: the cause is named when a hello tells it."""
     host.counters["bad_auth"] += 1
-    trouble = Trouble.BAD_AUTH
-    if station.herald.peers.name_of(packet.source):
-        same = host.fingerprint in station.herald.peers.fingerprints(host.vhid_key)
-        trouble = Trouble.PASSWORD_DIFFERS if same else Trouble.ADDRESSES_DIFFER
+    theirs = station.herald.peers.fingerprint_at(packet.source, host.vhid_key)
+    if theirs is None:
+        trouble = Trouble.BAD_AUTH
+    else:
+        trouble = Trouble.PASSWORD_DIFFERS if theirs == host.fingerprint else Trouble.ADDRESSES_DIFFER
     _alarm_about(station, trouble, host, packet, now)
 
 

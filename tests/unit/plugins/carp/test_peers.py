@@ -67,6 +67,18 @@ def test_fingerprints_come_from_living_peers_only() -> None:
     assert book.fingerprints(LAN) == set()
 
 
+def test_the_address_set_of_a_source_is_that_of_its_own_node_and_of_nobody_dead() -> None:
+    book = PeerBook()
+    book.heard(hello(), 0.0)
+    book.heard(hello("fw3", mark=b"b" * 8, sources={"lan": ("192.168.1.4",)}), 0.0)
+    assert book.fingerprint_at("192.168.1.3", LAN) == b"a" * 8
+    assert book.fingerprint_at("192.168.1.4", LAN) == b"b" * 8
+    assert book.fingerprint_at("192.168.1.4", ("lan", 2)) is None
+    assert book.fingerprint_at("192.168.1.5", LAN) is None
+    book.died("fw2")
+    assert book.fingerprint_at("192.168.1.3", LAN) is None
+
+
 def test_a_peer_is_healthy_when_it_could_take_over() -> None:
     book = PeerBook()
     for number, changes in enumerate([{}, {"maintenance": True}, {"enabled": False}, {"demotion": 240}]):
