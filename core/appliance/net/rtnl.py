@@ -55,9 +55,11 @@ class Rtnl:
     """Requests, one at a time, and their answers. Cancelling one harms nobody."""
 
     def __init__(self) -> None:
-        self._socket = trio.socket.from_stdlib_socket(open_route_socket())
+        self._plain = open_route_socket()
+        self._socket = trio.socket.from_stdlib_socket(self._plain)
         self._lock = trio.Lock()
         self._sequence = 0
+        self._answered = True
 
     def __enter__(self) -> Self:
         return self
@@ -175,6 +177,7 @@ class Rtnl:
                     raise system_error(error.errno or 0, what, "no acknowledgement") from error
                 for got, code, detail, _flags, _body in answers:
                     if got == sequence and code is not None:
+                        self._answered = True
                         if code:
                             raise system_error(code, what, detail)
                         return
@@ -198,6 +201,7 @@ class Rtnl:
                     if got != sequence:
                         continue
                     interrupted = interrupted or bool(flags & _NLM_F_DUMP_INTR)
+                    self._answered = code is not None
                     if code:
                         raise system_error(code, "the kernel does not list its network", detail)
                     if code is not None:
@@ -209,9 +213,23 @@ class Rtnl:
             return None
 
     async def _send(self, message: bytes) -> int:
+        if not self._answered:
+            self._discard()
+        self._answered = False
         self._sequence = self._sequence % 0x7FFFFFFF + 1
         await self._socket.send(message[:8] + self._sequence.to_bytes(4, sys.byteorder) + message[12:])
         return self._sequence
+
+    def _discard(self) -> None:
+        """Read what is left of a cancelled request; the kernel refuses a second list while one is open."""
+        while True:
+            try:
+                self._plain.recv(_BUFFER_SIZE)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise system_error(error.errno or 0, "cannot read routing netlink") from error
 
     async def _receive(self) -> Sequence[tuple[int, int | None, str, int, memoryview]]:
         """One datagram as ``(sequence, errno or None, explanation, flags, body)``."""

@@ -38,7 +38,7 @@ def inside() -> Iterator[Callable[[Body], None]]:
 
     def call(body: Body) -> None:
         async def bounded() -> None:
-            with trio.fail_after(60):
+            with trio.fail_after(30):
                 await body()
 
         def run() -> None:

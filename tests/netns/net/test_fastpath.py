@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import pickle
-import select
 import socket
 import subprocess
 import sys
@@ -188,12 +187,10 @@ def test_the_monitor_reports_links_addresses_and_neighbours(inside: Inside, netl
     groups = (fast.Group.LINK, fast.Group.IPV4_IFADDR, fast.Group.IPV6_IFADDR, fast.Group.NEIGH)
     with inside(lambda: fast.Monitor(*groups)) as monitor:
         index = indexes(netlink)["a0"]
-        assert monitor.drain() == []
         address = ip_address("10.1.0.1")
         netlink.request(fast.add_address(index, address, 24))
-        select.select([monitor], [], [], 5)
-        (added,) = monitor.drain()
-        assert isinstance(added, fast.AddressEvent)
+        # The kernel may still be telling about the new links.
+        (added,) = [event for event in monitor.drain() if isinstance(event, fast.AddressEvent)]
         assert (added.address.address, added.address.prefix_length, added.deleted) == (address, 24, False)
         inside(lambda: subprocess.run(["ip", "neigh", "add", "10.1.0.9", "lladdr", VMAC, "dev", "a0"], check=True))
         (neighbour,) = [event for event in monitor.drain() if isinstance(event, fast.NeighbourEvent)]
