@@ -19,7 +19,7 @@ GATEWAY = WantedRoute(to=ANY, via=ip_address("10.0.0.9"), metric=0, onlink=False
 
 def link(name: str, index: int, *, up: bool = True, mtu: int = 1500, **more: object) -> LinkInfo:
     base = LinkInfo(index, name, "", "02:00:00:00:00:01", 0, up, up, mtu, 0, 0, "")
-    return replace(base, **more)
+    return base._replace(**more)
 
 
 def kernel(
@@ -198,9 +198,9 @@ def carried_out(actual: p.Actual, operation: p.Operation) -> p.Actual:
             addresses.pop(operation.index, None)
             routes = {each for each in routes if each.index != operation.index}
         case p.SetMtu():
-            links[operation.device] = replace(links[operation.device], mtu=operation.mtu)
+            links[operation.device] = links[operation.device]._replace(mtu=operation.mtu)
         case p.SetUp():
-            links[operation.device] = replace(links[operation.device], up=True)
+            links[operation.device] = links[operation.device]._replace(up=True)
         case p.AddAddress():
             there = addresses.setdefault(operation.index, {})
             assert operation.address not in there
