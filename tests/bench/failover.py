@@ -119,5 +119,7 @@ def _undo(system: System, lab: Lab, scenario: str) -> None:
         system.start(lab, "fw1")
     elif scenario == "cable":
         lab.plug("fw1", "wan")
-    else:
+    elif scenario == "planned":
         system.restore(lab)
+    else:
+        system.restore_killed(lab)

@@ -54,8 +54,12 @@ class System(ABC):
         """A planned handover from fw1 to fw2."""
 
     def restore(self, lab: Lab) -> None:
-        """Bring fw1 back after `kill` or `hand_over`."""
+        """Bring fw1 back after `hand_over`."""
         self.start(lab, "fw1")
+
+    def restore_killed(self, lab: Lab) -> None:
+        """Bring fw1 back after `kill`."""
+        self.restore(lab)
 
     def wait_settled(self, lab: Lab) -> None:
         """Until fw1 alone holds every address."""
@@ -92,9 +96,13 @@ class Appliance(System):
         """Init has started it."""
 
     def restore(self, lab: Lab) -> None:
-        """After a kill it restarts by itself; after a switchover fw2 hands back."""
-        if "MASTER" in waiting.states(lab.view().get("fw2")).values():
-            lab.exec("fw2", "appliance", "ha", "switchover", check=False)
+        """After a switchover fw2 hands back."""
+        lab.exec("fw2", "appliance", "ha", "switchover")
+
+    def restore_killed(self, lab: Lab) -> None:
+        """It restarts by itself, but a service that is killed again and again is given up on: start the node anew."""
+        lab.stop("fw1")
+        lab.start("fw1")
 
     def wait_settled(self, lab: Lab) -> None:
         lab.wait_settled("fw1", SETTLE_S)
@@ -104,7 +112,7 @@ class Appliance(System):
             lab.pull("fw1", "sync")
 
     def kill(self, lab: Lab, node: str) -> None:
-        lab.kill(node, "appliance.host.isolated")
+        lab.kill(node, "heartbeat")
 
     def hand_over(self, lab: Lab) -> None:
         lab.exec("fw1", "appliance", "ha", "switchover")

@@ -19,6 +19,8 @@ from appliance_carp.vocabulary import State, VhidKey
 SETTLE_S = 10.0
 """Book timers settle a handover in at most 3.4 s; after this the answer says that it has not."""
 _LOOK_THERE = "Look at 'appliance show ha' on the other nodes."
+TAKEN_OVER_S = 1.0
+"""A healthy peer follows a bow-out within milliseconds; after this it has not, and the addresses are taken back."""
 _MAINTENANCE_FILE = "maintenance"
 _DISABLED_FILE = "disabled"
 
@@ -74,7 +76,13 @@ class RoleControl:
             start = self._now()
             self._station.perform(self._station.machine.resign(start, reason="switchover requested"))
             self._settle()
-            return await self._handover(masters, start)
+            try:
+                return await self._handover(masters, start, SETTLE_S if request.force else TAKEN_OVER_S)
+            except RefusedError:
+                if request.force:
+                    raise
+                self._station.perform(self._station.machine.reclaim(self._now()))
+                raise self._take_back() from None
 
     async def set_maintenance(self, request: Request[str]) -> str:
         """`SetMaintenance`."""
@@ -86,18 +94,27 @@ class RoleControl:
             masters = self._masters()
             if request.on and masters:
                 self._require_successor(force=request.force, doing="enter maintenance")
-            flag = self._station.ctx.state_dir / _MAINTENANCE_FILE
-            if request.on:
-                flag.write_text("on\n")
-            else:
-                flag.unlink(missing_ok=True)
-            station.maintenance = request.on
-            start = self._now()
-            station.perform(station.machine.set_maintenance(request.on, start))
-            self._settle()
+            start = self._put_maintenance(on=request.on)
             if not request.on:
                 return "maintenance is off; this node takes part again"
-            return "maintenance is on" + await self._handover_clause(masters, start)
+            try:
+                return "maintenance is on" + await self._handover_clause(masters, start, force=request.force)
+            except RefusedError:
+                self._put_maintenance(on=False)
+                raise self._take_back() from None
+
+    def _put_maintenance(self, *, on: bool) -> float:
+        """Remember and apply it; answers with the time at which."""
+        station, flag = self._station, self._station.ctx.state_dir / _MAINTENANCE_FILE
+        if on:
+            flag.write_text("on\n")
+        else:
+            flag.unlink(missing_ok=True)
+        station.maintenance = on
+        start = self._now()
+        station.perform(station.machine.set_maintenance(on, start))
+        self._settle()
+        return start
 
     async def set_enabled(self, request: Request[str]) -> str:
         """`SetEnabled`."""
@@ -109,24 +126,44 @@ class RoleControl:
             masters = self._masters()
             if not request.on and masters:
                 self._require_successor(force=request.force, doing="disable CARP")
-            flag = station.ctx.state_dir / _DISABLED_FILE
-            if request.on:
-                flag.unlink(missing_ok=True)
-            else:
-                flag.write_text(this_run() + "\n")
-            station.enabled = request.on
-            start = self._now()
-            station.perform(station.machine.set_enabled(request.on, start))
-            self._settle()
+            start = self._put_enabled(on=request.on)
             if request.on:
                 return "CARP is enabled; this node takes part again"
-            return "CARP is disabled on this node until the next start" + await self._handover_clause(masters, start)
+            said = "CARP is disabled on this node until the next start"
+            try:
+                return said + await self._handover_clause(masters, start, force=request.force)
+            except RefusedError:
+                self._put_enabled(on=True)
+                raise self._take_back() from None
+
+    def _put_enabled(self, *, on: bool) -> float:
+        """Remember and apply it; answers with the time at which."""
+        station, flag = self._station, self._station.ctx.state_dir / _DISABLED_FILE
+        if on:
+            flag.unlink(missing_ok=True)
+        else:
+            flag.write_text(this_run() + "\n")
+        station.enabled = on
+        start = self._now()
+        station.perform(station.machine.set_enabled(on, start))
+        self._settle()
+        return start
+
+    def _take_back(self) -> RefusedError:
+        """Nobody has followed: become MASTER again at once, without waiting for a timer; the error to raise."""
+        station = self._station
+        station.perform(station.machine.peer_died(self._now(), reason="nobody took over"))
+        self._settle()
+        return RefusedError(
+            f"nobody took over within {TAKEN_OVER_S:g} s; this node has taken its addresses back", hint=_LOOK_THERE
+        )
 
     def _masters(self) -> list[VhidKey]:
         return [each.key for each in self._station.machine.reports() if each.state is State.MASTER]
 
     def _require_successor(self, *, force: bool, doing: str) -> None:
-        if force or self._station.machine.best_peer() is not None:
+        best = self._station.machine.best_peer()
+        if force or (best is not None and not self._station.herald.peers.has_left(best.name)):
             return
         known = [f"{fact.peer}: {fact.summary}" for fact in self._station.herald.facts.values()]
         raise RefusedError(
@@ -139,23 +176,25 @@ class RoleControl:
         self._station.herald.roles_changed()
         self._after()
 
-    async def _handover_clause(self, masters: Sequence[VhidKey], start: float) -> str:
-        """The same as an addition to what has been done in any case."""
+    async def _handover_clause(self, masters: Sequence[VhidKey], start: float, *, force: bool) -> str:
+        """The same as an addition to what has been done; with `force` it was done in any case."""
         if not masters:
             return ""
+        if not force:
+            return "; " + await self._handover(masters, start, TAKEN_OVER_S)
         try:
-            return "; " + await self._handover(masters, start)
+            return "; " + await self._handover(masters, start, SETTLE_S)
         except RefusedError as error:
             return "; " + error.message
 
-    async def _handover(self, keys: Sequence[VhidKey], start: float) -> str:
+    async def _handover(self, keys: Sequence[VhidKey], start: float, within_s: float) -> str:
         """Wait until another node is heard as MASTER of every one of these, and say how long it took.
 
         Raises:
             RefusedError: Nobody is; also as soon as this node has had to become MASTER again.
         """
         hosts = [self._station.hosts[key] for key in keys if key in self._station.hosts]
-        with trio.move_on_after(SETTLE_S):
+        with trio.move_on_after(within_s):
             while any(host.heard_at <= start for host in hosts):
                 await self._station.settled.wait()
                 if set(keys) <= set(self._masters()):
@@ -166,6 +205,6 @@ class RoleControl:
             self._station.ctx.publish(HandoverMeasured(to=", ".join(names), duration_ms=took_ms))
             return f"{len(hosts)} virtual hosts handed over to {', '.join(names)} in {took_ms:.1f} ms"
         raise RefusedError(
-            f"not settled after {SETTLE_S:g} s: nobody is heard as MASTER of all {len(hosts)} virtual hosts",
+            f"not settled after {within_s:g} s: nobody is heard as MASTER of all {len(hosts)} virtual hosts",
             hint=_LOOK_THERE,
         )

@@ -25,6 +25,8 @@ class _Peer:
     hello: Hello
     last_heard: float
     alive: bool = True
+    has_left: bool = False
+    """It has bowed out and not said hello since: its heartbeat process may be gone."""
 
 
 class PeerBook:
@@ -54,6 +56,15 @@ class PeerBook:
         """A probe has found this peer dead before its silence did."""
         if name in self._peers:
             self._peers[name].alive = False
+
+    def left(self, name: str) -> None:
+        """A peer has bowed out; unless it says hello again it is not to be handed anything."""
+        if name in self._peers:
+            self._peers[name].has_left = True
+
+    def has_left(self, name: str) -> bool:
+        """Whether a peer has bowed out and not been heard since."""
+        return name in self._peers and self._peers[name].has_left
 
     def views(self) -> list[PeerView]:
         """The peers as the election sees them."""

@@ -138,6 +138,8 @@ def _hear(
         via_sync=via_sync,
         own_source=port.source(family),
     )
+    if heard.is_bow_out and heard.own_kind:
+        station.herald.peers.left(station.herald.peers.name_of(packet.source))
     if not heard.is_farewell:
         host.note_peer(packet.source, advert.advskew, now)
     station.perform(station.machine.receive(heard, now))
