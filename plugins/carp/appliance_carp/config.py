@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
@@ -90,7 +91,7 @@ def settings_of(config: Config) -> CarpSettings:
     secrets = [table.secret_of(vip) for vip in table.vip]
     return CarpSettings(
         node=config.node.name,
-        vips=tuple(_vip(table, vip) for vip in table.vip),
+        vips=tuple(_vip(table, vip, known[vip.interface].addresses) for vip in table.vip),
         ports=tuple(port(name) for name in used),
         sync=port(table.sync_interface) if table.sync_interface else None,
         password=table.password.get_secret_value() if table.password else min(secrets, default=""),
@@ -102,7 +103,7 @@ def settings_of(config: Config) -> CarpSettings:
     )
 
 
-def _vip(table: CarpConfig, vip: VipTable) -> VipSettings:
+def _vip(table: CarpConfig, vip: VipTable, own: Iterable[Cidr]) -> VipSettings:
     return VipSettings(
         name=vip.name,
         interface=vip.interface,
@@ -115,4 +116,5 @@ def _vip(table: CarpConfig, vip: VipTable) -> VipSettings:
         dead_ratio=vip.dead_ratio,
         fast=table.profile == "fast",
         peers=tuple(vip.peers),
+        own_networks=tuple(dict.fromkeys(each.network for each in own)),
     )

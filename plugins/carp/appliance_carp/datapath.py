@@ -11,8 +11,8 @@ else's netlink waits with it. So it stays up, and three things together keep a B
 * no address on it, so ARP and ND have nothing to answer.
 
 Becoming MASTER is the inverse, the drop rule last: when it is lifted, everything behind it is in place.
-Virtual addresses carry a host prefix, so that they add no second connected route; packets enter on the
-macvlan and leave on the parent.
+Virtual addresses carry a host prefix (see `settings.place` for the exceptions), so that they add no second
+connected route; packets enter on the macvlan and leave on the parent.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import errno
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_interface
 
 from appliance.errors import KernelError
 from appliance.net import fastpath, nftset
-from appliance_carp.settings import VIRTUAL_MAC_PREFIX
+from appliance_carp.settings import VIRTUAL_MAC_PREFIX, Cidr
 
 DEVICE_GROUP = 11200
 """Link group of all our macvlans: found again after a crash, removed together in one message."""
@@ -64,14 +64,6 @@ def device_name(parent: str, parent_index: int, vhid: int) -> str:
     """The macvlan's name: readable when it fits into the kernel's 15 characters, unique always."""
     name = f"{parent}.v{vhid}"
     return name if len(name) <= _DEVICE_NAME_MAX else f"if{parent_index}.v{vhid}"
-
-
-def host_prefix(address: Address) -> int:
-    """Prefix length a virtual address gets in the kernel.
-
-    Link-local addresses need their /64: without that route the kernel does not answer for them.
-    """
-    return 64 if address.version == 6 and address.is_link_local else address.max_prefixlen
 
 
 def install_drop_rule() -> None:
@@ -127,7 +119,7 @@ class VirtualMac:
     index: int
     mac: str
     is_open: bool = False
-    held: tuple[Address, ...] = ()
+    held: tuple[Cidr, ...] = ()
     """Addresses that are in the kernel now."""
     _knobs: _Knobs = field(init=False)
     _lift: bytes = field(init=False)
@@ -138,14 +130,16 @@ class VirtualMac:
         self._lift = nftset.element_change(TABLE, CLOSED, key, add=False)
         self._drop = nftset.element_change(TABLE, CLOSED, key, add=True)
 
-    def prepare(self, kernel: Kernel, leftover: Sequence[Address]) -> None:
+    def prepare(self, kernel: Kernel, leftover: Sequence[Cidr]) -> None:
         """Set the device's knobs once, and close it; `leftover` are IPv4 addresses of an earlier instance."""
         v4, v6 = f"net/ipv4/conf/{self.device}", f"net/ipv6/conf/{self.device}"
+        # promote_secondaries: of several addresses of one network, the first to go must not take the others along.
         # rp_filter 2, not 0: the kernel takes the maximum with "all", and loose mode works where strict does not.
         for path, value in (
             (f"{v4}/arp_ignore", "1"),
             (f"{v4}/arp_announce", "2"),
             (f"{v4}/rp_filter", "2"),
+            (f"{v4}/promote_secondaries", "1"),
             (f"{v6}/accept_dad", "0"),
             (f"{v6}/dad_transmits", "0"),
             (f"{v6}/accept_ra", "0"),
@@ -157,7 +151,7 @@ class VirtualMac:
         self.held = tuple(leftover)
         self.close(kernel)
 
-    def open(self, kernel: Kernel, addresses: Sequence[Address]) -> None:
+    def open(self, kernel: Kernel, addresses: Sequence[Cidr]) -> None:
         """MASTER: addresses and forwarding first, then the drop rule goes."""
         self._knobs.disable_ipv6.write("0")
         self._knobs.forwarding.write("1")
@@ -172,9 +166,7 @@ class VirtualMac:
         with contextlib.suppress(KernelError):  # the device is just being deleted: its event follows
             self._knobs.disable_ipv6.write("1")
             self._knobs.forwarding.write("0")
-        kernel.route.batch(
-            [fastpath.delete_address(self.index, ip, host_prefix(ip)) for ip in self.held if ip.version == 4]
-        )
+        kernel.route.batch(_deletions(self.index, (each for each in self.held if each.version == 4)))
         self.held = ()
         self.is_open = False
 
@@ -182,14 +174,14 @@ class VirtualMac:
         """Put the device under the drop rule; without the table (see `restore_drop_rule`) the other locks hold."""
         kernel.filter.send(self._drop, tolerate=(errno.ENOENT,))
 
-    def change(self, kernel: Kernel, addresses: Sequence[Address]) -> tuple[Address, ...]:
+    def change(self, kernel: Kernel, addresses: Sequence[Cidr]) -> tuple[Address, ...]:
         """While open: add and remove the difference; answers with what was added."""
-        gone = [ip for ip in self.held if ip not in addresses]
-        new = tuple(ip for ip in addresses if ip not in self.held)
-        kernel.route.batch([fastpath.delete_address(self.index, ip, host_prefix(ip)) for ip in gone])
+        gone = [each for each in self.held if each not in addresses]
+        new = tuple(each for each in addresses if each not in self.held)
+        kernel.route.batch(_deletions(self.index, gone))
         self._add(kernel, new)
         self.held = tuple(addresses)
-        return new
+        return tuple(each.ip for each in new)
 
     def repair(self, kernel: Kernel) -> bool:
         """Put right what somebody else has changed; whether there was anything.
@@ -204,7 +196,7 @@ class VirtualMac:
             return False  # the device is just being deleted: its event follows
         if self.is_open and not wrong:
             there = {info.address for info in kernel.route.dump_addresses(self.index)}
-            wrong = not there.issuperset(self.held)
+            wrong = not there.issuperset(each.ip for each in self.held)
         if wrong and self.is_open:
             self.open(kernel, self.held)
         elif wrong:
@@ -228,8 +220,8 @@ class VirtualMac:
         """File descriptors the guard has to keep."""
         return [self._knobs.forwarding.fileno(), self._knobs.disable_ipv6.fileno()]
 
-    def _add(self, kernel: Kernel, addresses: Iterable[Address]) -> None:
-        messages = [fastpath.add_address(self.index, ip, host_prefix(ip), nodad=True) for ip in addresses]
+    def _add(self, kernel: Kernel, addresses: Iterable[Cidr]) -> None:
+        messages = [fastpath.add_address(self.index, each.ip, each.network.prefixlen, nodad=True) for each in addresses]
         failed = [code for code in kernel.route.batch(messages) if code not in (0, errno.EEXIST)]
         if failed:
             raise KernelError(
@@ -269,14 +261,18 @@ def create(kernel: Kernel, parent: str, parent_index: int, labels: Mapping[int, 
     vmacs = {vhid: VirtualMac(device=name, index=made[name], mac=macs[name]) for name, vhid in names.items()}
     batch = [fastpath.set_link(vmac.index, alias=labels[vhid]) for vhid, vmac in vmacs.items()]
     kernel.route.batch([*batch, *(fastpath.addrgenmode_none(vmac.index) for vmac in vmacs.values())])
-    leftovers: dict[int, list[Address]] = {}
+    leftovers: dict[int, list[Cidr]] = {}
     for info in kernel.route.dump_addresses():
         if info.address.version == 4:
-            leftovers.setdefault(info.index, []).append(info.address)
+            leftovers.setdefault(info.index, []).append(ip_interface((info.address, info.prefix_length)))
     for vmac in vmacs.values():
         vmac.prepare(kernel, leftovers.get(vmac.index, ()))
     kernel.route.batch([fastpath.link_up(vmac.index) for vmac in vmacs.values()])
     return vmacs
+
+
+def _deletions(index: int, addresses: Iterable[Cidr]) -> list[bytes]:
+    return [fastpath.delete_address(index, each.ip, each.network.prefixlen) for each in addresses]
 
 
 def _new(name: str, parent_index: int, mac: str) -> bytes:

@@ -27,6 +27,7 @@ from appliance.errors import KernelError
 from appliance.net import fastpath
 from appliance_carp.datapath import Kernel, VirtualMac
 from appliance_carp.ledger import Ledger
+from appliance_carp.settings import Cidr
 
 POKE_S = 0.012
 """How often the links are asked: a cable pull is seen after 6 ms on average, for 0.9 % of a core (the wake-ups;
@@ -48,6 +49,8 @@ class Ward:
 
     slot: int
     vmac: VirtualMac
+    addresses: tuple[Cidr, ...]
+    """What it holds when it is MASTER: the copy of `vmac` that came with the fork does not know whether it is."""
     bow_out: Callable[[int], Sequence[Send]]
     """Given a stamp sequence, the sends that say goodbye: each family, and the copy on the sync link."""
 
@@ -153,6 +156,8 @@ def _last_words(ledger: Ledger, wards: Sequence[Ward], kernel: Kernel) -> None:
                     send()
     if masters:
         select.select([], [], [], HOLD_S)
+    for ward in masters:
+        ward.vmac.held = ward.addresses
     for ward in wards:
         with contextlib.suppress(OSError, KernelError):
             ward.vmac.close(kernel)

@@ -6,12 +6,16 @@ validated table into these.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_interface
 from typing import Literal
 
 from appliance_carp.hello import fingerprint
 from appliance_carp.vocabulary import VhidKey
+
+Cidr = IPv4Interface | IPv6Interface
+Network = IPv4Network | IPv6Network
 
 VIRTUAL_MAC_PREFIX = "00:00:5e:00:01"
 """CARP and VRRP for IPv4; CARP uses it for IPv6 as well (FreeBSD, OpenBSD ip_carp.c)."""
@@ -37,6 +41,14 @@ class VipSettings:
     """Send sub-second adverts when every peer speaks them."""
     peers: tuple[IPv4Address | IPv6Address, ...] = ()
     """Unicast peers; empty means multicast."""
+    own_networks: tuple[Network, ...] = ()
+    """Networks in which the interface has an address of its own."""
+    placed: tuple[Cidr, ...] = field(init=False)
+    """Every address with the prefix length that it gets in the kernel."""
+
+    def __post_init__(self) -> None:
+        placed = tuple(place(each, self.own_networks) for each in (*self.addresses, *self.aliases))
+        object.__setattr__(self, "placed", placed)
 
     @property
     def key(self) -> VhidKey:
@@ -62,6 +74,21 @@ class VipSettings:
     def fingerprint(self) -> bytes:
         """Eight bytes that are equal on two nodes exactly when the address sets are."""
         return fingerprint(self.all_addresses)
+
+
+def place(address: Cidr, own_networks: Iterable[Network]) -> Cidr:
+    """A virtual address as the kernel gets it.
+
+    As a host, so that it brings no second connected route to a network that the interface reaches by itself.
+    Where it is the only address of its network (an alias of a further subnet, an interface without addresses of
+    its own) it brings the route along. Link-local addresses keep their /64: without that route the kernel does
+    not answer for them.
+    """
+    if address.version == 6 and address.ip.is_link_local:
+        return ip_interface(f"{address.ip}/64")
+    if any(address.ip in network for network in own_networks):
+        return ip_interface(address.ip)
+    return address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -176,7 +176,7 @@ class Station:
         vmac = self.vmacs.get(key)
         if vmac is None:
             return  # the device went away in this very moment; its event follows
-        vmac.open(self.kernel, self.hosts[key].settings.all_addresses)
+        vmac.open(self.kernel, self.hosts[key].settings.placed)
         self.ledger.record(self.hosts[key].slot, master=True)
 
     def _deactivate(self, key: VhidKey) -> None:
@@ -275,6 +275,7 @@ class Station:
             guarding.Ward(
                 slot=self.hosts[key].slot,
                 vmac=vmac,
+                addresses=self.hosts[key].settings.placed,
                 bow_out=partial(self.say_goodbye, key),
             )
             for key, vmac in self.vmacs.items()
@@ -324,4 +325,4 @@ class Station:
         host.change(vip, now, bridged=bool(self.herald.peers.fingerprints(key)))
         vmac = self.vmacs.get(key)
         if vmac is not None and vmac.is_open:
-            self.announce(key, vmac.change(self.kernel, vip.all_addresses))
+            self.announce(key, vmac.change(self.kernel, vip.placed))
