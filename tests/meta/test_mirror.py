@@ -31,7 +31,6 @@ DRIVEN_BY = {
     "core/net/nftset.py": "netns/net/test_nft.py",
     "core/net/rtfacts.py": "unit/core/net/test_rtmessages.py",
     "plugins/carp/answers.py": "unit/plugins/carp/test_machine.py",
-    "plugins/carp/deadlines.py": "unit/plugins/carp/test_machine.py",
     "plugins/carp/demotion.py": "unit/plugins/carp/test_machine.py",
     "plugins/carp/election.py": "unit/plugins/carp/test_machine.py",
     "plugins/carp/group.py": "unit/plugins/carp/test_machine.py",
