@@ -143,7 +143,7 @@ def main() -> None:
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     require_tools()
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a node that compiles itself at every start is not what is measured
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     start = time.monotonic()
     sections = []
     if options.only in (None, "small"):
