@@ -146,7 +146,14 @@ def _summary(node: str, role: str, states: list[str]) -> str:
         case "DISABLED":
             return f"{node} is DISABLED: it takes no part until `appliance ha enable` or a restart"
         case "MIXED":
-            parts = [f"{state} of {number}" for state, number in sorted(Counter(states).items())]
+            counts = Counter(states)
+            dead = counts.pop("INIT", 0)
+            if len(counts) == 1:
+                ((state, number),) = counts.items()
+                return f"{node} is {state} of {number} of {count} virtual hosts; {dead} without link"
+            if dead:
+                counts["INIT"] = dead
+            parts = [f"{state} of {number}" for state, number in sorted(counts.items())]
             return f"{node} has MIXED roles: {', '.join(parts)}"
     return f"{node} is {role} of all {hosts}" if count > 1 else f"{node} is {role} of its virtual host"
 

@@ -119,6 +119,13 @@ def test_mixed_roles_are_counted_and_are_a_problem(node: Any) -> None:
     assert whats(status) == ["this node is MASTER of some virtual hosts only"]
 
 
+def test_a_host_without_link_does_not_make_the_others_look_split(node: Any) -> None:
+    node.bus.publish(role("lan", 1, Role.BACKUP), source="carp/carp")
+    node.bus.publish(role("wan", 200, Role.INIT), source="carp/carp")
+    summary = ha_status(node, now=100.0)["summary"]
+    assert summary == "fw1 is BACKUP of 1 of 2 virtual hosts; 1 without link"
+
+
 def test_demotion_is_the_sum_of_its_named_reasons_and_cleared_ones_are_gone(node: Any) -> None:
     node.bus.publish(Demotion(reason="link:wan", weight=240), source="carp/carp")
     node.bus.publish(Demotion(reason="bulk", weight=100), source="pfsync/bulk")
