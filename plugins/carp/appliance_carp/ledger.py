@@ -10,8 +10,8 @@ from __future__ import annotations
 import mmap
 
 WORD = 8
-SLOTS_MAX = 1024
-"""As many virtual hosts as the configuration allows."""
+SLOTS_MAX = 2048
+"""Twice as many virtual hosts as the configuration allows: a reload adds the new ones before it removes the old."""
 _FENCED = 1
 _SLOTS = 2
 """Words before the slots: heartbeat (monotonic seconds), fenced flag. A slot: last stamp sequence, MASTER flag."""
