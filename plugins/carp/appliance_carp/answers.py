@@ -119,7 +119,7 @@ def _succeed(group: Group, host: VirtualHost, heard: Heard, verdict: Verdict, no
     if verdict is Verdict.BOW_OUT and heard.own_kind:
         heirs = [each for each in group.in_state(BACKUP) if each is host or group.moves_along(each, name)]
     reason = f"bow-out of {heard.source}" if heard.is_farewell else f"master {heard.source} will time out"
-    group.take(group.rightful(heirs, name), now, reason)
+    group.inherit(heirs, name, now, reason)
 
 
 def _is_from_master(group: Group, host: VirtualHost, heard: Heard) -> bool:

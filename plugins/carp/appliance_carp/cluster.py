@@ -41,6 +41,14 @@ class Cluster:
         """Whether somebody else is the better heir of this VHID."""
         return any(key in view.serves for view in self.healthier(demotion, besides=besides))
 
+    def has_elder(self, key: VhidKey, advskew: int, demotion: int, *, besides: str = "") -> bool:
+        """Whether somebody as healthy as we are goes before us in this VHID by its skew."""
+        ours = demote_byte(demotion)
+        return any(
+            key in view.serves and demote_byte(view.demotion) == ours and view.skews.get(key, advskew) < advskew
+            for view in self._able(besides)
+        )
+
     def all_fast(self) -> bool:
         """Whether there is a living peer, and every living one speaks sub-second adverts."""
         living = [view.fast for view in self._views if view.alive]

@@ -200,7 +200,7 @@ class RoleControl:
                 if set(keys) <= set(self._masters()):
                     raise RefusedError("nobody took over: this node is MASTER again", hint=_LOOK_THERE)
             took_ms = (max(host.heard_at for host in hosts) - start) * 1000
-            sources = {max(host.seen, key=lambda each: host.seen[each].at) for host in hosts}
+            sources = {host.best_since(start) for host in hosts}
             names = sorted({self._station.herald.peers.name_of(source) or source for source in sources})
             self._station.ctx.publish(HandoverMeasured(to=", ".join(names), duration_ms=took_ms))
             return f"{len(hosts)} virtual hosts handed over to {', '.join(names)} in {took_ms:.1f} ms"

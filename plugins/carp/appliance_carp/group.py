@@ -114,6 +114,22 @@ class Group:
         """Leave out what a healthier third node will take; the dead timer stays as a safety net."""
         return [host for host in hosts if not self.outranked(host.settings.key, leaver)]
 
+    def inherit(self, hosts: Iterable[VirtualHost], leaver: str, now: float, reason: str) -> None:
+        """Take what `leaver` has let go and nobody else should have.
+
+        Where another node goes before us only by its skew, it gets a moment to speak first: two masters for half
+        a millisecond would be harmless, but would move the virtual MAC in the switches there and back.
+        """
+        heirs = []
+        for host in self.rightful(hosts, leaver):
+            mine = host.settings
+            if self.cluster.has_elder(mine.key, mine.advskew, self.demotion.total, besides=leaver):
+                host.stand_by(now)
+                self.schedule.update(mine.key)
+            else:
+                heirs.append(host)
+        self.take(heirs, now, reason)
+
     def was_stalled(self, host: VirtualHost, now: float) -> bool:
         """Whether we, as MASTER, were silent for so long that a BACKUP rightly took over."""
         interval = interval_s(*host.timing(self.demotion.total, fast=host.is_fast))

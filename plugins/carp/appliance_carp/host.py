@@ -163,6 +163,11 @@ class VirtualHost:
             del self.seen[min(self.seen, key=lambda each: self.seen[each].at)]
         self.seen[source] = PeerSeen(advskew=advskew, at=now)
 
+    def best_since(self, at: float) -> str:
+        """Of the sources heard since then, the one that goes before the others: of two new masters it will stay."""
+        heard = {source: seen for source, seen in self.seen.items() if seen.at > at}
+        return min(heard, key=lambda source: (heard[source].advskew, -heard[source].at), default="")
+
     def payload(self, key: Key, *, source: str, advbase: int, advskew: int, demote: int, unix_time: float) -> bytes:
         """The 36 bytes of the next advert, stamped for its source address."""
         counter = self.stamper.next(source, wall_ticks(unix_time))

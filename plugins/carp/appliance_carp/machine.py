@@ -354,7 +354,7 @@ class Machine:
         """Take over from a node that was proven dead; `name` "" means whoever is master."""
         group = self._group
         heirs = [host for host in group.in_state(BACKUP) if group.may_follow(host, name)]
-        group.take(group.rightful(heirs, name), now, reason)
+        group.inherit(heirs, name, now, reason)
         return group.take_effects()
 
     # --- reconfiguration -----------------------------------------------------------------------------------

@@ -134,6 +134,7 @@ def _view(peer: _Peer) -> PeerView:
         demotion=hello.demotion,
         fast=hello.fast,
         serves=frozenset(entry.key for entry in hello.vhids if entry.state in (State.BACKUP, State.MASTER)),
+        skews={entry.key: entry.advskew for entry in hello.vhids},
         sources=frozenset(address for addresses in hello.sources.values() for address in addresses),
     )
 

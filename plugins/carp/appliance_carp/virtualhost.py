@@ -12,6 +12,8 @@ PATIENCE = 1.5
 """Silent for so many of its intervals: a master has missed at least one advert, whatever the jitter."""
 FAST_SPREAD_S = 0.05
 """At sub-second speed own skew 0..255 spreads the dead intervals of several backups over this."""
+STAND_BY_S = 0.05
+"""A node that goes before us hears the same farewell and speaks within milliseconds; with this it may be busy, too."""
 FORGIVEN_MAX = 2
 """Dead timers that fire late are re-armed so often in a row; a node that is always late must still serve."""
 
@@ -103,6 +105,11 @@ class VirtualHost:
         self.armed_at = now
         self.forgiven = 0
         self.dead_at = {family: now + self.dead_s(family) for family in self.settings.families}
+
+    def stand_by(self, now: float) -> None:
+        """Forget the master, and take over in a moment unless another one speaks."""
+        self.masters.clear()
+        self.dead_at = dict.fromkeys(self.settings.families, now + STAND_BY_S)
 
     def believe(self, heard: Heard, verdict: Verdict, now: float) -> None:
         """Re-arm the dead timer of the family; adopt the sender unless a better master is still heard."""

@@ -105,6 +105,8 @@ class PeerView:
     fast: bool = False
     serves: frozenset[VhidKey] = frozenset()
     """VHIDs it could be MASTER of now: configured, link up, not disabled."""
+    skews: Mapping[VhidKey, int] = field(default_factory=dict)
+    """Its configured advskew of each VHID."""
     sources: frozenset[str] = frozenset()
     """All its source addresses (CARP and sync interfaces): how an advert is attributed to a node."""
 

@@ -230,6 +230,7 @@ class Node:
             demotion=self.machine.demotion,
             fast=self.fast,
             serves=frozenset(serving),
+            skews={each.key: each.advskew for each in self.settings.vhids},
             sources=self.all_sources,
         )
         for interface in self.network.interfaces:

@@ -112,3 +112,12 @@ def test_only_the_latest_peers_are_remembered() -> None:
         one.note_peer(f"10.0.0.{number}", 0, float(number))
     assert len(one.seen) == PEERS_SHOWN
     assert "10.0.0.0" not in one.seen
+
+
+def test_of_several_new_masters_the_one_that_goes_before_the_others_will_stay() -> None:
+    one = host()
+    assert one.best_since(NOW) == ""
+    one.note_peer("10.0.0.2", 0, NOW - 1)
+    one.note_peer("10.0.0.3", 100, NOW + 0.001)
+    one.note_peer("10.0.0.4", 200, NOW + 0.002)
+    assert one.best_since(NOW) == "10.0.0.3"

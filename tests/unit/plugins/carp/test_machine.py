@@ -199,6 +199,33 @@ def test_a_bow_out_is_left_to_a_healthier_third_node_with_the_dead_timer_as_a_ne
     assert bench.after(3.1)[-1] == "lan/1 BACKUP>MASTER: master timed out"
 
 
+def test_a_bow_out_is_left_to_a_third_node_with_a_lower_skew_for_a_moment() -> None:
+    third = peer(THIRD, skews={LAN: 100, WAN: 100})
+    bench = Bench(LAN, WAN, advskew=200).backup()
+    bench.peers(peer(PEER, skews={LAN: 0, WAN: 0}), third)
+    assert bench.hear(base=255, skew=255) == []
+    assert bench.hear(WAN, base=255, skew=255) == [], "the second farewell prolongs nothing for long"
+    assert bench.hear(LAN, THIRD, skew=100) == bench.hear(WAN, THIRD, skew=100) == []
+    assert bench.after(3.0) == [], "the third node has spoken: it is the master"
+
+    alone = Bench(LAN, WAN, advskew=200).backup()
+    alone.peers(peer(PEER, skews={LAN: 0, WAN: 0}), third)
+    alone.hear(base=255, skew=255)
+    assert alone.after(0.049) == []
+    said = alone.after(0.002)
+    assert [line for line in said if ">" in line] == [
+        "lan/1 BACKUP>MASTER: master timed out",
+        "wan/3 BACKUP>MASTER: master timed out",
+    ], "it did not speak"
+
+
+def test_a_bow_out_is_not_left_to_an_equal_nor_to_a_sicker_node_with_a_lower_skew() -> None:
+    for third in (peer(THIRD, skews={LAN: 200}), peer(THIRD, skews={LAN: 0}, demotion=240), peer(THIRD)):
+        bench = Bench(LAN, advskew=200).backup()
+        bench.peers(peer(PEER, skews={LAN: 0}), third)
+        assert bench.hear(base=255, skew=255)[0] == "activate lan/1"
+
+
 def test_stopping_bows_out_of_everything_first_then_holds_then_closes() -> None:
     bench = Bench(LAN, WAN).master()
     assert bench.do(bench.machine.stop(bench.now)) == [
