@@ -142,26 +142,6 @@ def test_our_own_advert_sent_back_to_us_is_known_whatever_was_altered(cluster: L
         wait_counted(cluster, "fw1", "looped", before + 3)
 
 
-def test_replaying_the_adverts_of_a_dead_master_does_not_keep_the_backup_quiet(cluster: Lab, attacker: Wire) -> None:
-    """The attack that silences BSD's CARP for ever. No sync cable, so that only the adverts count."""
-    cluster.pull("fw1", "sync")
-    with tapped(cluster, "server", "eth0") as outside:
-        recorded = [(wire, wire.wait(regular(family), "one").raw) for wire in (attacker, outside) for family in (4, 6)]
-        cluster.power_off("fw1")
-        try:
-
-            def taken_over_under_fire(seen: Mapping[str, JsonObject]) -> bool:
-                for wire, frame in recorded:
-                    wire.send(frame)
-                return is_all(seen.get("fw2"), "MASTER")
-
-            cluster.wait_for(taken_over_under_fire, "fw2 takes over", deadline_s=8.0)
-            assert counter(cluster, "fw2", "replayed") > 20
-            assert "timed out" in vip(cluster, "fw2")["reason"]
-        finally:
-            cluster.power_on("fw1")
-
-
 # ----------------------------------------------------------------------------------------------- the network itself
 
 
@@ -174,7 +154,7 @@ def test_a_loop_that_echoes_our_adverts_never_demotes_and_is_named(cluster: Lab)
             assert "come back" in said["what"]
             assert "spanning tree" in said["fix"]
         assert vip(cluster, "fw1")["advskew"] == 0
-        assert not alarms(cluster, "fw2")
+        assert not [key for key in alarms(cluster, "fw2") if "/loop/" in key]
 
 
 def test_a_loop_at_the_backup_is_no_master_to_it(cluster: Lab) -> None:
@@ -323,3 +303,24 @@ def test_garbage_of_every_length_neither_crashes_nor_moves_anything(cluster: Lab
             assert len(alarms(cluster, node)) <= 256
         before = counter(cluster, "fw2", "received")
         wait_counted(cluster, "fw2", "received", before + 2)
+
+
+# ------------------------------------------------------------------------------------------ last: fw1 ends here
+
+
+def test_replaying_the_adverts_of_a_dead_master_does_not_keep_the_backup_quiet(cluster: Lab, attacker: Wire) -> None:
+    """The attack that silences BSD's CARP for ever. No sync cable, so that only the adverts count."""
+    cluster.pull("fw1", "sync")
+    with tapped(cluster, "server", "eth0") as outside:
+        recorded = [(wire, wire.wait(regular(family), "one").raw) for wire in (attacker, outside) for family in (4, 6)]
+        before = counter(cluster, "fw2", "replayed")
+        cluster.power_off("fw1")
+
+        def taken_over_under_fire(seen: Mapping[str, JsonObject]) -> bool:
+            for wire, frame in recorded:
+                wire.send(frame)
+            return is_all(seen.get("fw2"), "MASTER")
+
+        cluster.wait_for(taken_over_under_fire, "fw2 takes over", deadline_s=6.0)
+        assert counter(cluster, "fw2", "replayed") > before + 20
+        assert "timed out" in vip(cluster, "fw2")["reason"]
