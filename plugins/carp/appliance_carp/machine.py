@@ -24,6 +24,8 @@ healthy nodes. What moves one VHID moves its siblings:
 - One bow-out (255/255) from the master takes all siblings along. A VHID that leaves alone (its interface died
   while nobody could take the rest; it was removed from the configuration) says 255/254: every CARP takes
   that one over, and our own nodes leave the siblings where they are.
+- Of several nodes that could inherit from a leaver, the one whose skew is the lowest (the hellos tell) takes the
+  VHID at once; the others give it a moment (`STAND_BY_S`) before they do.
 - The same for a peer proven dead, for a master that is more demoted, and for preemption: the group or nothing.
 - A dead *timer* is weaker evidence: perhaps only this network lost its multicast. It moves the VHID itself
   and those siblings that have missed an advert too (silent for 1.5 intervals). Of a dead node all siblings
