@@ -33,6 +33,7 @@ DRIVEN_BY = {
     "plugins/carp/answers.py": "unit/plugins/carp/test_machine.py",
     "plugins/carp/demotion.py": "unit/plugins/carp/test_machine.py",
     "plugins/carp/election.py": "unit/plugins/carp/test_machine.py",
+    "plugins/carp/events.py": "unit/plugins/carp/test_plugin.py",
     "plugins/carp/group.py": "unit/plugins/carp/test_machine.py",
     "plugins/carp/transitions.py": "unit/plugins/carp/test_machine.py",
     "plugins/carp/virtualhost.py": "unit/plugins/carp/test_machine.py",

@@ -39,28 +39,32 @@ class Devices:
 
     async def follow(self) -> None:
         """Take in what the kernel reports, for ever."""
-        while True:
-            await trio.lowlevel.wait_readable(self._monitor.fileno())
-            ports = {port.index: port for port in self._station.all_ports() if port.index}
-            vmacs = {vmac.index for vmac in self._station.vmacs.values()}
-            addresses: set[int] = set()
-            touched: set[int] = set()
-            for event in self._monitor.drain():
-                match event:
-                    case fastpath.Lost():
-                        self.resync()
-                    case fastpath.LinkEvent(link, deleted):
-                        self._link_event(link, deleted=deleted)
-                    case fastpath.AddressEvent(address, _) if address.index in ports:
-                        addresses.add(address.index)
-                    case fastpath.AddressEvent(address, deleted) if deleted and address.index in vmacs:
-                        touched.add(address.index)
-                    case fastpath.NetconfEvent(index) if index in vmacs:
-                        touched.add(index)
-            for index in addresses & ports.keys():
-                self._learn_addresses(ports[index])
-            self._repair(touched)
-            self._after()
+        with self._monitor:
+            while True:
+                await trio.lowlevel.wait_readable(self._monitor.fileno())
+                self._take_reports()
+
+    def _take_reports(self) -> None:
+        ports = {port.index: port for port in self._station.all_ports() if port.index}
+        vmacs = {vmac.index for vmac in self._station.vmacs.values()}
+        addresses: set[int] = set()
+        touched: set[int] = set()
+        for event in self._monitor.drain():
+            match event:
+                case fastpath.Lost():
+                    self.resync()
+                case fastpath.LinkEvent(link, deleted):
+                    self._link_event(link, deleted=deleted)
+                case fastpath.AddressEvent(address, _) if address.index in ports:
+                    addresses.add(address.index)
+                case fastpath.AddressEvent(address, deleted) if deleted and address.index in vmacs:
+                    touched.add(address.index)
+                case fastpath.NetconfEvent(index) if index in vmacs:
+                    touched.add(index)
+        for index in addresses & ports.keys():
+            self._learn_addresses(ports[index])
+        self._repair(touched)
+        self._after()
 
     def _repair(self, touched: set[int]) -> None:
         """Look at virtual MACs that somebody may have changed; it may have been ourselves."""
