@@ -8,7 +8,6 @@ sockets and carry the NIC's MAC.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import struct
 from collections.abc import Iterable
@@ -226,10 +225,8 @@ def _send(through: packet.PacketSocket, frame: bytes) -> bool:
 
 
 def _unicast_socket(family: int) -> socket.socket:
-    kind = socket.AF_INET if family == 4 else socket.AF_INET6
-    opened = socket.socket(kind, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, PROTOCOL)
-    with contextlib.suppress(OSError):
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # nothing is read from it
+    # Its filter lets nothing in. A socket that is merely never read fills up, and a full one is none to the kernel.
+    opened = packet.raw_ip_socket(PROTOCOL, socket.AF_INET if family == 4 else socket.AF_INET6)
     if family == 4:
         opened.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, TTL)
         opened.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, TOS)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
@@ -14,12 +16,13 @@ from appliance.net import fastpath
 from appliance.net.namespace import in_namespace, new_namespace
 from appliance_carp.port import Port
 from appliance_carp.settings import PortSettings
+from tests.netns.carp.wires import packet
 
 pytestmark = pytest.mark.netns
 
 
 def ip(line: str) -> None:
-    subprocess.run(["ip", *line.split()], check=True, timeout=10)
+    subprocess.run(["ip", *line.split()], check=True, timeout=10, stdout=subprocess.DEVNULL)
 
 
 @pytest.fixture
@@ -51,6 +54,28 @@ def test_what_a_device_that_is_down_does_not_take_was_not_sent(namespace: int) -
             wait_until(
                 lambda family=family: not port.send_advert(bytes(36), family, "00:00:5e:00:01:01"), "it fails", 2
             )
+        port.detach()
+
+    in_namespace(namespace, work)
+
+
+def test_however_many_adverts_come_the_kernel_answers_none_with_an_error(namespace: int) -> None:
+    def work() -> None:
+        port = attached()
+        ip("link set lo up")
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as sender4,
+            socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW) as sender6,
+        ):
+            for _ in range(40):
+                sender4.sendto(packet(bytes(36), "127.0.0.1", destination="127.0.0.1")[14:], ("127.0.0.1", 0))
+                sender6.sendto(packet(bytes(36), "::1", destination="::1")[14:], ("::1", 0))
+        lines = Path("/proc/thread-self/net/snmp").read_text().splitlines()
+        head, values = [line.split() for line in lines if line.startswith("Icmp:")]
+        assert values[head.index("OutMsgs")] == "0"
+        # The kernel itself sends reports of multicast groups; errors are what counts.
+        words = dict(line.split() for line in Path("/proc/thread-self/net/snmp6").read_text().splitlines())
+        assert words["Icmp6OutParmProblems"] == words["Icmp6OutDestUnreachs"] == "0"
         port.detach()
 
     in_namespace(namespace, work)
