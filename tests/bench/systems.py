@@ -169,6 +169,8 @@ class Keepalived(System):
             f"vrrp_sync_group all {{\n group {{\n {' '.join(ADDRESSES)}\n }}\n}}\n{instances}"
         )
         run = lab.directory / f"{node}-keepalived"
+        for left in lab.directory.glob(f"{run.name}*.pid"):
+            left.unlink()  # of one that was killed: keepalived would think that it runs already
         argv = [
             "keepalived", "--dont-fork", "--log-console", "--vrrp", "--use-file", str(config),
             "--pid", f"{run}.pid", "--vrrp_pid", f"{run}-vrrp.pid", "--checkers_pid", f"{run}-check.pid",
