@@ -15,7 +15,7 @@ import pytest
 
 from appliance.errors import KernelError
 from appliance_carp import guard as guarding
-from appliance_carp.guard import HOLD_S, Guard, Ward
+from appliance_carp.guard import HOLD_S, POKE_S, Guard, Ward
 from appliance_carp.ledger import Ledger
 
 HELD = (ip_interface("192.168.1.1/32"),)
@@ -199,6 +199,7 @@ def test_a_parent_that_stands_still_is_fenced_once_and_may_go_on_to_find_out(
     guard = scene.start()
     assert [scene.told.next() for _ in LAST_WORDS] == LAST_WORDS
     assert scene.ledger.fenced
+    select.select([], [], [], 10 * POKE_S)
     guard.dismiss()
     assert scene.told.rest() == [], "once"
 

@@ -282,6 +282,20 @@ def test_an_answer_is_repeated_for_those_that_believed_the_claim(rig: Rig) -> No
     assert announcements(rig) == before + 1, "once"
 
 
+def test_whoever_believed_a_later_claim_gets_an_answer_of_its_own(rig: Rig) -> None:
+    rig.master()
+    claim(rig)
+    rig.now += ANNOUNCE_AGAIN_S - 0.2
+    claim(rig)
+    before = announcements(rig)
+    rig.station.herald.announce_again(rig.now + 0.2)
+    assert announcements(rig) == before + 1
+    rig.station.herald.announce_again(rig.now + ANNOUNCE_AGAIN_S - 0.1)
+    assert announcements(rig) == before + 1
+    rig.station.herald.announce_again(rig.now + ANNOUNCE_AGAIN_S)
+    assert announcements(rig) == before + 2
+
+
 def test_as_long_as_claims_go_on_the_answers_go_on_slowly(rig: Rig) -> None:
     rig.master()
     start = rig.now

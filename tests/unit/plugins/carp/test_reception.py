@@ -249,6 +249,16 @@ def test_a_hello_is_taken_in_once_however_many_networks_carry_it(rig: Rig) -> No
     assert rig.station.herald.known_sources == {f"{net}{PEER}" for net in ("192.168.1.", "198.51.100.", "172.16.1.")}
 
 
+def test_copies_of_a_hello_are_not_even_authenticated(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    assembler, fed = rig.station.herald.assembler, []
+    feed = assembler.feed
+    monkeypatch.setattr(assembler, "feed", lambda payload: fed.append(payload) or feed(payload))
+    said = Peer().hello()
+    for name in ("lan", "wan", "sync"):
+        rig.take(name, said)
+    assert len(fed) == 1
+
+
 def test_a_hello_that_says_nothing_new_keeps_the_peer_alive_and_is_no_news(rig: Rig) -> None:
     peer = Peer()
     for _ in range(5):
