@@ -62,9 +62,12 @@ def watched() -> Iterator[list[str]]:
     offences: list[str] = []
     token = _offences.set(offences)
     before = threading.active_count()
+    # A hook may import what it declares; that Python then keeps the compiled module is not the hook's doing.
+    compiles, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         yield offences
     finally:
+        sys.dont_write_bytecode = compiles
         _offences.reset(token)
         # Python 3.11 audits no starting of threads; those that are still there can be counted.
         if threading.active_count() > before:
