@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,7 +29,12 @@ _DISABLED_FILE = "disabled"
 def this_run() -> str:
     """What identifies this run of the node: a restart of only the heartbeat process keeps it."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot} {os.getppid()}"
+    node = os.getppid()
+    started = ""
+    with contextlib.suppress(OSError):
+        # Not the number alone: in a container a node gets the same one at every start. Field 22 is its start time.
+        started = Path(f"/proc/{node}/stat").read_text().rpartition(")")[2].split()[19]
+    return f"{boot} {node} {started}"
 
 
 class RoleControl:

@@ -44,6 +44,10 @@ table inet {TABLE} {{
 }}
 """
 _DEVICE_NAME_MAX = 15
+NFT_S = 10.0
+"""nft takes some 10 ms; at start and at the end a busy machine may take its time."""
+NFT_RUNNING_S = 0.5
+"""The heartbeat stands still meanwhile, and after two seconds of that its guard closes the gates."""
 Address = IPv4Address | IPv6Address
 
 
@@ -66,14 +70,19 @@ def device_name(parent: str, parent_index: int, vhid: int) -> str:
     return name if len(name) <= _DEVICE_NAME_MAX else f"if{parent_index}.v{vhid}"
 
 
-def install_drop_rule() -> None:
+def install_drop_rule(within_s: float = NFT_S) -> None:
     """Load the table with the drop rule, keeping the set of an earlier instance closed.
 
     Raises:
-        KernelError: nft is missing or refused.
+        KernelError: nft is missing, refused, or took longer than `within_s`.
     """
     try:
-        subprocess.run(["nft", "-f", "-"], input=_RULES, text=True, capture_output=True, check=True, timeout=10)
+        subprocess.run(["nft", "-f", "-"], input=_RULES, text=True, capture_output=True, check=True, timeout=within_s)
+    except subprocess.TimeoutExpired:
+        raise KernelError(
+            f"nft did not load the rule that keeps a backup deaf within {within_s:g} s",
+            hint="See what holds it up: 'time nft list tables'.",
+        ) from None
     except FileNotFoundError:
         raise KernelError("nft is not installed", hint="Install the package nftables.") from None
     except subprocess.CalledProcessError as error:
@@ -91,7 +100,7 @@ def restore_drop_rule(kernel: Kernel, vmacs: Iterable[VirtualMac]) -> bool:
     """
     if kernel.filter.has_set(TABLE, CLOSED):
         return False
-    install_drop_rule()
+    install_drop_rule(NFT_RUNNING_S)
     for vmac in vmacs:
         if not vmac.is_open:
             vmac.drop(kernel)
@@ -100,7 +109,8 @@ def restore_drop_rule(kernel: Kernel, vmacs: Iterable[VirtualMac]) -> bool:
 
 def remove_drop_rule() -> None:
     """Remove the table; for an orderly exit after all macvlans are gone."""
-    subprocess.run(["nft", "delete", "table", "inet", TABLE], capture_output=True, check=False, timeout=10)
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # without macvlans the rule does nothing
+        subprocess.run(["nft", "delete", "table", "inet", TABLE], capture_output=True, check=False, timeout=NFT_S)
 
 
 @dataclass(slots=True)
@@ -153,22 +163,24 @@ class VirtualMac:
 
     def open(self, kernel: Kernel, addresses: Sequence[Cidr]) -> None:
         """MASTER: addresses and forwarding first, then the drop rule goes."""
+        self.held = tuple(addresses)  # first: whatever fails below, `close` has to take them all away again
         self._knobs.disable_ipv6.write("0")
         self._knobs.forwarding.write("1")
         self._add(kernel, addresses)
         kernel.filter.send(self._lift, tolerate=(errno.ENOENT,))
-        self.held = tuple(addresses)
         self.is_open = True
 
     def close(self, kernel: Kernel) -> None:
         """BACKUP: the drop rule first, then IPv6 as a whole (no MLD leave is sent), then IPv4."""
-        self.drop(kernel)
-        with contextlib.suppress(KernelError):  # the device is just being deleted: its event follows
-            self._knobs.disable_ipv6.write("1")
-            self._knobs.forwarding.write("0")
-        kernel.route.batch(_deletions(self.index, (each for each in self.held if each.version == 4)))
-        self.held = ()
-        self.is_open = False
+        try:
+            self.drop(kernel)
+        finally:  # one lock that jams must not keep the others open
+            with contextlib.suppress(KernelError):  # the device is just being deleted: its event follows
+                self._knobs.disable_ipv6.write("1")
+                self._knobs.forwarding.write("0")
+            kernel.route.batch(_deletions(self.index, (each for each in self.held if each.version == 4)))
+            self.held = ()
+            self.is_open = False
 
     def drop(self, kernel: Kernel) -> None:
         """Put the device under the drop rule; without the table (see `restore_drop_rule`) the other locks hold."""
@@ -178,6 +190,7 @@ class VirtualMac:
         """While open: add and remove the difference; answers with what was added."""
         gone = [each for each in self.held if each not in addresses]
         new = tuple(each for each in addresses if each not in self.held)
+        self.held = (*self.held, *new)  # until the kernel has taken them all
         kernel.route.batch(_deletions(self.index, gone))
         self._add(kernel, new)
         self.held = tuple(addresses)

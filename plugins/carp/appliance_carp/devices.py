@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import trio
 
+from appliance.errors import KernelError
 from appliance.net import fastpath, packet
 from appliance_carp import prober
 from appliance_carp.port import Port
@@ -49,10 +50,19 @@ class Devices:
         vmacs = {vmac.index for vmac in self._station.vmacs.values()}
         addresses: set[int] = set()
         touched: set[int] = set()
+        deleted_vmacs: set[int] = set()
         for event in self._monitor.drain():
             match event:
                 case fastpath.Lost():
                     self.resync()
+                    touched |= vmacs
+                    deleted_vmacs |= vmacs - {link.index for link in self._station.kernel.route.dump_links()}
+                case fastpath.LinkEvent(link, deleted) if link.index in vmacs:
+                    if deleted:
+                        deleted_vmacs.add(link.index)
+                    elif not link.up:
+                        self._station.kernel.route.batch([fastpath.link_up(link.index)])
+                        touched.add(link.index)  # IPv6 addresses have gone with it
                 case fastpath.LinkEvent(link, deleted):
                     self._link_event(link, deleted=deleted)
                 case fastpath.AddressEvent(address, _) if address.index in ports:
@@ -63,15 +73,42 @@ class Devices:
                     touched.add(index)
         for index in addresses & ports.keys():
             self._learn_addresses(ports[index])
-        self._repair(touched)
+        self._remake(deleted_vmacs)
+        self._repair(touched - deleted_vmacs)
         self._after()
 
     def _repair(self, touched: set[int]) -> None:
         """Look at virtual MACs that somebody may have changed; it may have been ourselves."""
         station = self._station
+        if station.ledger.fenced:
+            return  # it was our guard: what it has closed stays closed
         for vmac in station.vmacs.values() if touched else ():
             if vmac.index in touched and vmac.repair(station.kernel):
                 station.ctx.log.warning("carp_gate_repaired", device=vmac.device)
+
+    def _remake(self, deleted: set[int]) -> None:
+        """Somebody has deleted virtual MACs, or their parent is just going and took them along."""
+        station = self._station
+        gone = [key for key, vmac in station.vmacs.items() if vmac.index in deleted] if deleted else []
+        for key in gone:
+            port = station.ports.get(key[0])
+            if port is None or not port.index or key not in station.vmacs:
+                continue
+            device = station.vmacs[key].device
+            try:
+                station.remake(key, port)
+            except KernelError:
+                if self._is_there(port.index, port.settings.device):
+                    raise
+                self._lose_device(port)
+            else:
+                station.ctx.log.warning("carp_device_made_again", device=device)
+        if gone and station.guard is not None:
+            station.renew_guard()
+
+    def _is_there(self, index: int, device: str) -> bool:
+        """Whether a device still exists; of one that has gone the report is on its way."""
+        return any((link.index, link.name) == (index, device) for link in self._station.kernel.route.dump_links())
 
     def _link_event(self, link: fastpath.LinkInfo, *, deleted: bool) -> None:
         for port in self._station.all_ports():
@@ -95,10 +132,16 @@ class Devices:
         if link.index != port.index:
             if port.index:
                 self._lose_device(port)
-            port.attach(link)
-            self._learn_addresses(port)
-            if port.name in station.ports:
-                station.attach_hosts(port)
+            try:
+                port.attach(link)
+                self._learn_addresses(port)
+                if self._carries_hosts(port):
+                    station.attach_hosts(port)
+            except KernelError:
+                if self._is_there(link.index, link.name):
+                    raise
+                self._lose_device(port)  # renamed or deleted again before we looked
+                return
             self._listen(port)
             if station.guard is not None:
                 station.renew_guard()
@@ -111,19 +154,26 @@ class Devices:
 
     def _lose_device(self, port: Port) -> None:
         self._station.ctx.log.warning("carp_device_gone", interface=port.name, device=port.settings.device)
-        if port.name in self._station.ports:
+        if self._carries_hosts(port):
             self._station.detach_hosts(port)
-        if port.sockets is not None:
-            for through in port.sockets.all_packet():
-                trio.lowlevel.notify_closing(through.fileno())
         was_up = port.up
-        port.detach()
+        self._close(port)
         if was_up:
             self._link_moved(port, up=False)
 
+    def _close(self, port: Port) -> None:
+        if port.sockets is not None:
+            for through in port.sockets.all_packet():
+                trio.lowlevel.notify_closing(through.fileno())
+        port.detach()
+
+    def _carries_hosts(self, port: Port) -> bool:
+        """Whether it is a CARP port; a sync port of its own may be in the middle of being replaced by one."""
+        return self._station.ports.get(port.name) is port
+
     def _link_moved(self, port: Port, *, up: bool) -> None:
         station = self._station
-        if port.name in station.ports:
+        if self._carries_hosts(port):
             station.perform(station.machine.set_link(port.name, up, trio.current_time()))
         station.herald.hello_due = True
         if port is station.sync and not up and not self._probing:
@@ -150,21 +200,38 @@ class Devices:
             self._probing = False
 
     def change_ports(self, config: CarpSettings) -> None:
-        """Take over another set of CARP interfaces; those that stay are not touched."""
+        """Take over another set of CARP interfaces; those that stay on their device are not touched.
+
+        On the others we bow out and clean up first: their devices, unlike those that were pulled, still exist.
+        """
         station = self._station
         wanted = {port.interface: port for port in config.ports}
-        for name in [name for name, port in station.ports.items() if wanted.get(name) != port.settings]:
-            self._lose_device(station.ports.pop(name))
+        leaving = [
+            name
+            for name, port in station.ports.items()
+            if name not in wanted or wanted[name].device != port.settings.device
+        ]
+        if leaving:
+            station.withdraw(leaving, trio.current_time())
+        for name in leaving:
+            self._close(station.ports.pop(name))
+            station.machine.forget_link(name)
         for name, settings in wanted.items():
-            if name not in station.ports:
+            if name in station.ports:
+                station.ports[name].settings = settings
+            else:
                 station.ports[name] = Port(settings)
 
     def change_sync(self, config: CarpSettings) -> None:
         """Take over another sync interface."""
         station = self._station
-        current = station.sync.settings if station.sync else None
-        if current == config.sync:
-            return
-        if station.sync is not None and station.sync.name not in station.ports:
-            self._lose_device(station.sync)
-        station.sync = station.sync_port(config.sync)
+        current, wanted = station.sync, config.sync
+        if current is not None and wanted is not None:
+            shared = station.ports.get(wanted.interface)
+            is_same = current.name == wanted.interface and current.settings.device == wanted.device
+            if current is shared or (is_same and shared is None):
+                current.settings = wanted
+                return
+        if current is not None and not self._carries_hosts(current):
+            self._close(current)
+        station.sync = station.sync_port(wanted)

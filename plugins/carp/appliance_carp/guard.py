@@ -19,6 +19,7 @@ import os
 import select
 import signal
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -38,6 +39,8 @@ OWN_STALL_S = 0.5
 """A pause of the guard itself this long means that the whole machine slept: no verdict in this round."""
 HOLD_S = 0.02
 """How long a node that has bowed out still forwards, so that the successor is there first."""
+DISMISS_S = 1.0
+"""A guard goes at once, or after its last words. One that somebody has stopped must not stop the heartbeat, too."""
 _QUIT = b"q"
 _PR_SET_NAME = 15
 Send = Callable[[], None]
@@ -67,9 +70,11 @@ class Guard:
         """Let the guard go without a word (orderly exit, or a successor has taken its place)."""
         with contextlib.suppress(OSError):
             os.write(self._pipe, _QUIT)
-        self.close()
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+        ended = select.poll()
+        ended.register(self.pidfd, select.POLLIN)
+        if not ended.poll(DISMISS_S * 1000):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        self.reap()
 
     def close(self) -> None:
         """Close the file descriptors."""
@@ -112,6 +117,9 @@ def _live(ledger: Ledger, wards: Sequence[Ward], devices: Sequence[str], pipe: i
         kernel = Kernel()
         _watch(ledger, wards, devices, pipe, kernel)
         status = 0
+    except BaseException:  # whatever it is, this is the last place where it can be told
+        traceback.print_exc()
+        raise
     finally:
         os._exit(status)  # never back into the parent's event loop
 

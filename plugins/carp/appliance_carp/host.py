@@ -7,6 +7,7 @@ that two nodes can be reconfigured one after the other without a change of roles
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
@@ -39,6 +40,11 @@ COUNTERS = (
 """FreeBSD's carpstats in words, plus what only we can tell."""
 SEND_ERRORS_MAX = 3
 """FreeBSD demotes after three failed sends in a row and recovers after three good ones (sc_sendad_errors)."""
+
+PARDON_S = 30.0
+"""A node that is not MASTER sends nothing, so nothing can show that sending works again: after this it is believed."""
+PARDON_MAX_S = 3600.0
+"""Each time that this was wrong it takes twice as long, up to here: a node must not take over and fail for ever."""
 
 
 @dataclass(slots=True)
@@ -76,6 +82,8 @@ class VirtualHost:
     send_failures: int = 0
     """Failed sends in a row; negative: good ones in a row while still counted as broken."""
     broken: bool = False
+    _pardon_at: float = math.inf
+    _pardon_s: float = PARDON_S
     _previous: _Previous | None = None
 
     def __post_init__(self) -> None:
@@ -179,6 +187,7 @@ class VirtualHost:
         if ok:
             self.counters["sent"] += 1
             self.send_failures = min(0, self.send_failures) - 1 if self.broken else 0
+            self._pardon_s = self._pardon_s if self.broken else PARDON_S
         else:
             self.counters["send_errors"] += 1
             self.send_failures = max(0, self.send_failures) + 1
@@ -187,4 +196,16 @@ class VirtualHost:
             self.broken = True
         elif self.send_failures <= -flip:
             self.broken, self.send_failures = False, 0
+        self._pardon_at = math.inf
         return self.broken != was
+
+    def pardon(self, now: float) -> bool:
+        """To be asked again and again while it is broken and sends nothing: whether it counts as mended by now."""
+        if self._pardon_at == math.inf:
+            self._pardon_at = now + self._pardon_s
+        if now < self._pardon_at:
+            return False
+        self._pardon_at = math.inf
+        self._pardon_s = min(2 * self._pardon_s, PARDON_MAX_S)
+        self.broken, self.send_failures = False, 0
+        return True

@@ -275,6 +275,10 @@ class Machine:
                 self._lose_link(host, now, reason, alone=not group_left)
         return group.take_effects()
 
+    def forget_link(self, interface: str) -> None:
+        """Its device is another one from now on, or it is not ours any more: as if its carrier was never told."""
+        self._group.links.pop(interface, None)
+
     def _lose_link(self, host: VirtualHost, now: float, reason: str, *, alone: bool) -> None:
         group = self._group
         if host.state is MASTER:

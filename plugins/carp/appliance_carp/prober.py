@@ -55,15 +55,18 @@ async def examine(station: Station) -> None:
 
 def _ask(station: Station, places: dict[str, set[IPv4Address]]) -> None:
     for interface, addresses in places.items():
+        port = station.ports.get(interface)  # a reload may have taken it away between two rounds
+        if port is None:
+            continue
         for address in addresses:
-            station.ports[interface].probe(address)
+            port.probe(address)
 
 
 def _judge(station: Station, name: str, places: dict[str, set[IPv4Address]], start: float, now: float) -> None:
     askable = {
         interface: addresses
         for interface, addresses in places.items()
-        if addresses and station.ports[interface].up and 4 in station.ports[interface].own
+        if addresses and (port := station.ports.get(interface)) is not None and port.up and 4 in port.own
     }
     if not askable:
         station.ctx.log.info("carp_probe_impossible", peer=name)

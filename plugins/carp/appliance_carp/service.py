@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import time
 from pathlib import Path
 
 import trio
 
+from appliance.errors import KernelError
 from appliance.events import Demotion, Retracted, SetEnabled, SetMaintenance, Switchover
 from appliance.net import packet
-from appliance.plugin.context import Context, Started
+from appliance.plugin.context import Context, Overflow, Started
 from appliance_carp import datapath, reception
 from appliance_carp.alarms import Trouble
 from appliance_carp.control import RoleControl
@@ -37,6 +39,8 @@ FAST_S = 0.1
 """The shortest interval of the profile ``fast``."""
 SLACK_S = 0.016
 """255 VHIDs on four interfaces have a deadline every millisecond; a wake-up costs ten times what serving it does."""
+GUARD_LIVES_S = 1.0
+"""A guard that dies sooner dies of something that lasts; forking one after the other would keep us from our work."""
 DRAIN_MAX = 512
 """Frames taken from one socket before others get their turn; 255 VHIDs advertise in one burst."""
 _RETRACTED_DEMOTION = f"{Demotion.__module__}:{Demotion.__qualname__}"
@@ -72,7 +76,8 @@ def incarnation(state_dir: Path) -> int:
     with contextlib.suppress(OSError, ValueError):
         last = int(path.read_text())
     value = max(last + 1, int(time.time() * 1000))
-    path.write_text(f"{value}\n")
+    with contextlib.suppress(OSError):  # a full disk is no reason to be without heartbeat: the clock orders, too
+        path.write_text(f"{value}\n")
     return value
 
 
@@ -87,6 +92,7 @@ class HeartbeatService:
         self._timer = trio.CancelScope()
         self._woke = -math.inf
         self._shortest_s = 1.0
+        self._is_rule_refused = False
         self._control = RoleControl(station, trio.current_time, self._after)
 
     async def run(self, task_status: Started) -> None:
@@ -98,7 +104,7 @@ class HeartbeatService:
                 devices = Devices(station, nursery, self._listen, self._after)
                 self._devices = devices
                 self._begin(devices)
-                asked = stack.enter_context(ctx.subscribe(Demotion, Retracted))
+                asked = stack.enter_context(ctx.subscribe(Demotion, Retracted, overflow=Overflow.COALESCE))
                 stack.enter_context(ctx.serve(GetCarp, self._control.get))
                 stack.enter_context(ctx.serve(Reclaim, self._control.reclaim))
                 stack.enter_context(ctx.serve(Switchover, self._control.switchover))
@@ -138,16 +144,22 @@ class HeartbeatService:
         station.renew_guard()
 
     async def _leave(self) -> None:
-        """Bow out, keep forwarding for the hold time, close and remove everything."""
+        """Bow out, keep forwarding for the hold time, close and remove everything.
+
+        After the guard has spoken for us there is nothing to say: another word from a virtual MAC that is a peer's
+        by now would draw its traffic here.
+        """
         station = self._station
-        station.perform(station.machine.stop(trio.current_time()))
-        while not station.machine.closed:
-            await trio.sleep_until(station.machine.next_deadline() or trio.current_time())
-            station.perform(station.machine.tick(trio.current_time()))
+        if not station.ledger.fenced:
+            station.perform(station.machine.stop(trio.current_time()))
+            while not station.machine.closed:
+                await trio.sleep_until(station.machine.next_deadline() or trio.current_time())
+                station.perform(station.machine.tick(trio.current_time()))
         for vmac in station.vmacs.values():
             vmac.close(station.kernel)
         if station.guard is not None:
             station.guard.dismiss()
+            station.guard = None
         datapath.remove_all(station.kernel)
         datapath.remove_drop_rule()
 
@@ -202,16 +214,27 @@ class HeartbeatService:
                 station.herald.raise_alarm(Trouble.PEER_LOST, now, source=name)
             station.herald.publish_alarms(station.herald.alarms.expire(now))
             station.herald.announce_again(now)
+            station.pardon_senders(now)
             for host in station.hosts.values():
                 if host.is_changing and host.settle_change(station.herald.peers.fingerprints(host.vhid_key), now):
                     self._ctx.log.info("carp_change_settled", vip=host.settings.name)
-            if datapath.restore_drop_rule(station.kernel, station.vmacs.values()):
-                self._ctx.log.warning("carp_drop_rule_restored")
+            self._keep_drop_rule()
             if greet:
                 station.herald.send_hellos()
             greet = not greet
             self._after()
             await trio.sleep(BEAT_S)
+
+    def _keep_drop_rule(self) -> None:
+        """Without the rule other locks keep a BACKUP deaf; an nft that refuses must not take the heartbeat along."""
+        try:
+            if datapath.restore_drop_rule(self._station.kernel, self._station.vmacs.values()):
+                self._ctx.log.warning("carp_drop_rule_restored")
+            self._is_rule_refused = False
+        except KernelError as error:
+            if not self._is_rule_refused:
+                self._ctx.log.error("carp_drop_rule_missing", error=error.message, hint=error.hint)
+            self._is_rule_refused = True
 
     def _live(self) -> None:
         """Tell the guard that we run, unless it has already decided that we do not."""
@@ -221,15 +244,22 @@ class HeartbeatService:
 
     async def _watch_guard(self) -> None:
         while True:
-            current = self._station.guard
+            current, since = self._station.guard, trio.current_time()
             assert current is not None
-            with contextlib.suppress(trio.ClosedResourceError):
-                await trio.lowlevel.wait_readable(current.pidfd)
+            # A descriptor of our own: the guard's is closed when it is replaced, and then nothing would wake us.
+            watched = os.dup(current.pidfd)
+            try:
+                await trio.lowlevel.wait_readable(watched)
+            finally:
+                os.close(watched)
             if current is self._station.guard:
                 self._ctx.log.warning("carp_guard_died", pid=current.pid)
                 current.reap()
                 self._station.guard = None
-                self._station.renew_guard()
+                if trio.current_time() < since + GUARD_LIVES_S:
+                    await trio.sleep(GUARD_LIVES_S)
+                if self._station.guard is None:
+                    self._station.renew_guard()
 
     # --- frames --------------------------------------------------------------------------------------------
 
@@ -237,9 +267,9 @@ class HeartbeatService:
         self._nursery.start_soon(self._receive, port, through)
 
     async def _receive(self, port: Port, through: packet.PacketSocket) -> None:
-        while True:
+        while (fd := through.fileno()) >= 0:  # closed while this task was about to run, perhaps
             try:
-                await trio.lowlevel.wait_readable(through.fileno())
+                await trio.lowlevel.wait_readable(fd)
             except trio.ClosedResourceError:
                 return
             self._live()
@@ -253,8 +283,8 @@ class HeartbeatService:
 
     def _drain(self, port: Port, through: packet.PacketSocket) -> None:
         sockets = port.sockets
-        if sockets is None:
-            return
+        if sockets is None or through not in sockets.all_packet():
+            return  # its device has gone, or is another one by now
         now = trio.current_time()
         for frame, _, _ in through.drain(DRAIN_MAX):
             if through is sockets.arp:

@@ -125,6 +125,7 @@ class Station:
         labels = {vhid: f"carp {name}@{vhid}" for name, vhid in wanted}
         made = datapath.create(self.kernel, port.settings.device, port.index, labels) if labels else {}
         self.vmacs.update({(port.name, vhid): vmac for vhid, vmac in made.items()})
+        self.ledger.beat(time.monotonic())  # many of them take a while; that is no reason for the guard to step in
         self._watch(port)
 
     def holder(self, interface: str, address: str) -> VirtualHost | None:
@@ -149,6 +150,31 @@ class Station:
         for key in [key for key in self.vmacs if key[0] == port.name]:
             self.vmacs.pop(key).release()
             self.ledger.record(self.hosts[key].slot, master=False)
+
+    def withdraw(self, interfaces: Container[str], now: float) -> None:
+        """Take our part in these interfaces back while their devices are still there: bow out, close, remove.
+
+        Their hosts stay known and start anew as soon as `reconfigure` and a device bring them back.
+        """
+        keys = [key for key in self.hosts if key[0] in interfaces]
+        self.perform(self.machine.reconfigure(self.group(without=keys), now))
+        for key in keys:
+            if (vmac := self.vmacs.pop(key, None)) is not None:
+                vmac.remove(self.kernel)
+        self.herald.roles_changed()
+
+    def remake(self, key: VhidKey, port: Port) -> None:
+        """Somebody has deleted a virtual MAC: make it again, and open it if it was open.
+
+        Raises:
+            KernelError: It cannot be made, perhaps because the parent is just being deleted, too.
+        """
+        old = self.vmacs.pop(key)
+        old.release()
+        self.attach_hosts(port, [key])
+        if old.is_open:
+            self._activate(key)
+            self.announce(key, self.hosts[key].settings.all_addresses)
 
     # --- effects -------------------------------------------------------------------------------------------
 
@@ -216,7 +242,7 @@ class Station:
         if not effect.only_sync:
             ok = self._send_on(port, host, effect)
             if host.sent(ok):
-                self._send_health(host)
+                self._send_health(host.settings.interface)
         if (effect.copy_to_sync or effect.only_sync) and self.sync is not None and self.sync is not port:
             family = next((each for each in (4, 6) if each in self.sync.own), 4)
             self.sync.send_advert(self._payload(host, self.sync.source(family), effect), family, host.settings.mac)
@@ -242,9 +268,14 @@ class Station:
             unix_time=time.time(),
         )
 
-    def _send_health(self, host: VirtualHost) -> None:
+    def pardon_senders(self, now: float) -> None:
+        """A node that failed to send and let go would stay demoted for ever: nothing shows that it could send again."""
+        for host in self.hosts.values():
+            if host.broken and self.machine.report(host.vhid_key).state is not State.MASTER and host.pardon(now):
+                self._send_health(host.settings.interface)
+
+    def _send_health(self, interface: str) -> None:
         """Sending began to fail or works again; the demotion follows (the caller's loop applies it)."""
-        interface = host.settings.interface
         broken = any(each.broken for each in self.hosts.values() if each.settings.interface == interface)
         name = f"send:{interface}"
         if broken:
@@ -312,7 +343,8 @@ class Station:
         for key in gone:
             if (vmac := self.vmacs.pop(key, None)) is not None:
                 vmac.remove(self.kernel)
-            del self.hosts[key]
+            if self.hosts.pop(key).broken:
+                self._send_health(key[0])
         self.herald.roles_changed()
         for port in self.ports.values():
             self._watch(port)

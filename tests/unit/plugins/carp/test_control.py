@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -292,6 +293,23 @@ def test_disabled_is_kept_over_a_restart_of_the_heartbeat_process_and_not_over_o
     assert RoleControl.was_disabled(state_dir), "another heartbeat process of the same node"
     monkeypatch.setattr(module.os, "getppid", lambda: 4712)
     assert not RoleControl.was_disabled(state_dir), "another node"
+
+
+def test_a_node_with_the_same_process_number_as_before_is_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = module.this_run()
+    read = Path.read_text
+
+    def later(path: Path) -> str:
+        text = read(path)
+        if path.name != "stat":
+            return text
+        head, end, rest = text.rpartition(")")
+        fields = rest.split()
+        return f"{head}{end} {' '.join([*fields[:19], str(int(fields[19]) + 1), *fields[20:]])}"
+
+    assert module.this_run() == before
+    monkeypatch.setattr(Path, "read_text", later)
+    assert module.this_run() != before, "in a container every node may be process 1"
 
 
 def test_by_force_disabling_is_done_and_the_truth_is_told(make_rig: MakeRig) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from appliance.net import fastpath
+from appliance.net import fastpath, packet
 from appliance.net.rtfacts import AddressEvent, LinkEvent, Lost, NetconfEvent
 from appliance_carp import devices as module
 from appliance_carp.devices import Devices
 from appliance_carp.port import Port
 from appliance_carp.vocabulary import State
-from tests.unit.plugins.carp.fakes import LAN, WAN, Peer, Rig, carp, port_settings, vip
+from tests.unit.plugins.carp.fakes import LAN, WAN, Peer, Rig, adverts_in, carp, port_settings, vip
 
 MakeRig = Callable[..., Rig]
 
@@ -357,3 +359,155 @@ def test_a_sync_link_that_also_carries_virtual_hosts_keeps_its_port(follow: Call
         assert station.sync.settings == port_settings("sync")
 
     follow(story)
+
+
+# --- a reload that moves interfaces to other devices -------------------------------------------------------
+
+
+def test_an_interface_that_moves_to_another_device_leaves_nothing_open_on_the_old_one(
+    follow: Callable[..., None],
+) -> None:
+    async def story(followed: Followed) -> None:
+        rig, route = followed.rig, followed.rig.kernel.route
+        rig.master()
+        wire = rig.sockets("lan")[0]
+        wire.sent.clear()
+        route.links[9] = followed.links()["lan0"]._replace(index=9, name="eth9")
+        moved = carp()
+        moved = replace(moved, ports=(replace(moved.ports[0], device="eth9"), *moved.ports[1:]))
+        followed.devices.change_ports(moved)
+        rig.station.reconfigure(moved, trio.current_time())
+        followed.devices.resync()
+        assert adverts_in(wire.sent)[-1].advbase == 255, "it has said goodbye where it was"
+        assert "lan0.v1" not in followed.links()
+        assert "eth9.v1" in followed.links()
+        assert not [each for each in route.addresses if str(each.address) == "192.168.1.1"]
+        assert (rig.state(LAN), rig.state(WAN)) == (State.BACKUP, State.MASTER), "the other one stays"
+        assert rig.machine.demotion == 0
+
+    follow(story)
+
+
+def test_another_own_address_in_the_settings_disturbs_nothing(follow: Callable[..., None]) -> None:
+    async def story(followed: Followed) -> None:
+        rig = followed.rig
+        sockets, vmac = rig.sockets("lan"), rig.station.vmacs[LAN]
+        other = carp()
+        other = replace(other, ports=tuple(replace(port, addresses=()) for port in other.ports))
+        followed.devices.change_ports(other)
+        assert rig.station.ports["lan"].settings == other.ports[0]
+        assert (rig.sockets("lan"), rig.station.vmacs[LAN]) == (sockets, vmac)
+        assert all(socket.is_open for socket in sockets)
+
+    follow(story)
+
+
+def test_an_interface_that_comes_back_without_link_is_not_believed_to_have_one(follow: Callable[..., None]) -> None:
+    async def story(followed: Followed) -> None:
+        rig, only_lan = followed.rig, carp(vip("lan", 1, "192.168.1.1/24"), ports=("lan",))
+        followed.devices.change_ports(only_lan)
+        rig.station.reconfigure(only_lan, trio.current_time())
+        rig.kernel.route.plug("wan0", up=False)
+        followed.devices.change_ports(carp())
+        rig.station.reconfigure(carp(), trio.current_time())
+        followed.devices.resync()
+        assert (rig.state(LAN), rig.state(WAN)) == (State.BACKUP, State.INIT)
+
+    follow(story)
+
+
+def test_a_sync_interface_that_gets_a_virtual_host_is_read_once(follow: Callable[..., None]) -> None:
+    async def story(followed: Followed) -> None:
+        station = followed.rig.station
+        old = station.sync
+        assert old is not None
+        both = carp(ports=("lan", "wan", "sync"))
+        followed.devices.change_ports(both)
+        followed.devices.change_sync(both)
+        assert station.sync is station.ports["sync"]
+        assert (old.sockets, station.sync is old) == (None, False)
+
+    follow(story)
+
+
+# --- what others do to virtual MACs ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_master", [True, False])
+def test_a_virtual_mac_that_somebody_deleted_is_made_again(follow: Callable[..., None], is_master: bool) -> None:
+    async def story(followed: Followed) -> None:
+        rig = followed.rig
+        if is_master:
+            rig.master()
+        link = followed.links()["lan0.v1"]
+        del rig.kernel.route.links[link.index]
+        await followed.report(LinkEvent(link, deleted=True))
+        made = rig.station.vmacs[LAN]
+        assert followed.links()["lan0.v1"].index == made.index != link.index
+        assert made.is_open is is_master
+        assert any(each.index == made.index for each in rig.kernel.route.addresses) is is_master
+        assert rig.ctx.log.named("carp_device_made_again") == [{"device": "lan0.v1"}]
+
+    follow(story)
+
+
+def test_a_virtual_mac_that_went_with_its_parent_is_not_missed(follow: Callable[..., None]) -> None:
+    async def story(followed: Followed) -> None:
+        rig = followed.rig
+        rig.master()
+        links, route = followed.links(), rig.kernel.route
+        del route.links[links["lan0.v1"].index], route.links[links["lan0"].index]
+        route.refuse["link + lan0.v1"] = errno.ENODEV
+        await followed.report(LinkEvent(links["lan0.v1"], deleted=True))
+        assert (rig.state(LAN), set(rig.station.vmacs)) == (State.INIT, {WAN})
+        assert not rig.station.ledger.is_master(rig.station.hosts[LAN].slot)
+        await followed.report(LinkEvent(links["lan0"], deleted=True))
+        assert rig.ctx.log.named("carp_device_made_again") == []
+
+    follow(story)
+
+
+def test_a_virtual_mac_that_somebody_took_down_comes_up_again(follow: Callable[..., None]) -> None:
+    async def story(followed: Followed) -> None:
+        rig = followed.rig
+        rig.master()
+        index = rig.station.vmacs[LAN].index
+        down = rig.kernel.route.links[index] = rig.kernel.route.links[index]._replace(up=False)
+        await followed.report(LinkEvent(down, deleted=False))
+        assert rig.kernel.route.links[index].up
+
+    follow(story)
+
+
+def test_what_the_guard_has_closed_is_not_repaired(follow: Callable[..., None]) -> None:
+    async def story(followed: Followed) -> None:
+        rig = followed.rig
+        rig.master()
+        vmac = rig.station.vmacs[LAN]
+        rig.station.ledger.fenced = True
+        rig.kernel.sysctls[f"net/ipv4/conf/{vmac.device}/forwarding"] = "0"
+        await followed.report(NetconfEvent(vmac.index, 2, None, None))
+        assert rig.kernel.sysctls[f"net/ipv4/conf/{vmac.device}/forwarding"] == "0"
+
+    follow(story)
+
+
+def test_a_device_that_has_another_name_before_we_look_is_waited_for(
+    follow: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(followed: Followed) -> None:
+        rig = followed.rig
+        stale = rig.kernel.route.plug("wan0")
+        rig.kernel.route.links[stale.index] = stale._replace(name="renamed0")
+
+        def gone(*_: object, **__: object) -> None:
+            raise fastpath.system_error(errno.ENODEV, "cannot open a packet socket on wan0")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(packet, "PacketSocket", gone)
+            await followed.report(LinkEvent(stale, deleted=False))
+        assert (rig.station.ports["wan"].index, rig.state(WAN)) == (0, State.INIT)
+        await followed.report(LinkEvent(rig.kernel.route.plug("wan0"), deleted=False))
+        assert rig.state(WAN) is State.BACKUP
+
+    follow(story, "lan0", "sync0")

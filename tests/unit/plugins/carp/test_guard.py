@@ -152,6 +152,17 @@ def test_a_guard_that_is_dismissed_goes_without_a_word(scene: Scene) -> None:
     assert scene.told.rest() == []
 
 
+def test_a_guard_that_somebody_has_stopped_does_not_stop_who_dismisses_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarding, "DISMISS_S", 0.1)
+    guard = scene.start()
+    os.kill(guard.pid, signal.SIGSTOP)
+    guard.dismiss()
+    with pytest.raises(ProcessLookupError):
+        os.kill(guard.pid, 0)
+
+
 def test_the_guard_learns_of_roles_that_moved_after_the_fork(scene: Scene) -> None:
     guard = scene.start()
     scene.ledger.record(0, master=False)

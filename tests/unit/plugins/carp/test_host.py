@@ -7,7 +7,7 @@ from ipaddress import ip_interface
 
 import pytest
 
-from appliance_carp.host import CHANGE_WINDOW_S, PEERS_SHOWN, SEND_ERRORS_MAX, VirtualHost
+from appliance_carp.host import CHANGE_WINDOW_S, PARDON_S, PEERS_SHOWN, SEND_ERRORS_MAX, VirtualHost
 from appliance_carp.ledger import Ledger
 from appliance_carp.settings import VipSettings
 from appliance_carp.wire import Advert, parse
@@ -121,3 +121,20 @@ def test_of_several_new_masters_the_one_that_goes_before_the_others_will_stay() 
     one.note_peer("10.0.0.3", 100, NOW + 0.001)
     one.note_peer("10.0.0.4", 200, NOW + 0.002)
     assert one.best_since(NOW) == "10.0.0.3"
+
+
+def test_who_cannot_send_and_has_let_go_is_believed_again_after_a_while_and_each_time_later() -> None:
+    one, now = host(), NOW
+    for expected_s in (PARDON_S, 2 * PARDON_S, 4 * PARDON_S):
+        for _ in range(SEND_ERRORS_MAX):
+            one.sent(False)
+        assert not one.pardon(now)
+        assert not one.pardon(now + expected_s - 0.1)
+        assert one.pardon(now + expected_s)
+        assert not one.broken
+        now += expected_s
+    one.sent(True)
+    for _ in range(SEND_ERRORS_MAX):
+        one.sent(False)
+    assert not one.pardon(now)
+    assert one.pardon(now + PARDON_S), "it had been able to send in between"

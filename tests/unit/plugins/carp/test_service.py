@@ -14,6 +14,7 @@ import pytest
 import trio
 import trio.testing
 
+from appliance.errors import KernelError
 from appliance.events import Alarm, Demotion, Event, Retracted, Status
 from appliance.net import fastpath, frames
 from appliance_carp import service as module
@@ -378,5 +379,64 @@ def test_leaving_bows_out_holds_closes_and_removes_in_this_order(
         removed = rig.kernel.journal.index("link - lan0.v1")
         assert first_close < removed < rig.kernel.journal.index("table removed") == len(rig.kernel.journal) - 1
         assert not any(vmac.is_open for vmac in rig.station.vmacs.values())
+
+    tell(story)
+
+
+def test_a_process_that_its_guard_has_spoken_for_leaves_without_a_word(
+    tell: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(running: Running) -> None:
+        rig = running.rig
+        rig.master()
+        monkeypatch.setattr(module.datapath, "remove_drop_rule", lambda: None)
+        said = [socket for name in ("lan", "wan", "sync") for socket in rig.sockets(name)]
+        for socket in said:
+            socket.sent.clear()
+        rig.station.ledger.fenced = True
+        await running.service._leave()
+        assert not any(socket.sent for socket in said), "a peer has the virtual MACs by now"
+        assert not [name for name in rig.kernel.route.links.values() if ".v" in name.name]
+
+    tell(story)
+
+
+def test_a_socket_that_closes_just_when_its_reader_wakes_up_ends_the_reader_and_nothing_else(
+    tell: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(running: Running) -> None:
+        port, socket = running.rig.station.ports["lan"], running.rig.sockets("lan")[0]
+
+        async def wait_readable(fd: int) -> None:
+            assert fd >= 0
+            await trio.lowlevel.checkpoint()
+            port.detach()
+            monkeypatch.setattr(socket, "fileno", lambda: -1)
+
+        monkeypatch.setattr(module.trio.lowlevel, "wait_readable", wait_readable)
+        with trio.fail_after(5):
+            await running.service._receive(port, socket)  # type: ignore[arg-type]
+
+    tell(story)
+
+
+def test_an_nft_that_refuses_is_told_once_and_tried_again(
+    tell: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = [True, True, True, False]
+
+    def restore(kernel: object, vmacs: object) -> bool:
+        if refusals.pop(0):
+            raise KernelError("nft refused", hint="look")
+        refusals.append(False)
+        return True
+
+    async def story(running: Running) -> None:
+        monkeypatch.setattr(module.datapath, "restore_drop_rule", restore)
+        running.start("_beat")
+        await trio.sleep(4 * BEAT_S - 0.1)
+        log = running.rig.ctx.log
+        assert log.named("carp_drop_rule_missing") == [{"error": "nft refused", "hint": "look"}]
+        assert len(log.named("carp_drop_rule_restored")) == 1
 
     tell(story)

@@ -13,7 +13,7 @@ import pytest
 from appliance.events import Role, RoleChanged
 from appliance.net import frames
 from appliance_carp import guard as guarding
-from appliance_carp.host import SEND_ERRORS_MAX
+from appliance_carp.host import PARDON_S, SEND_ERRORS_MAX
 from appliance_carp.settings import VipSettings
 from appliance_carp.station import SEND_ERROR_WEIGHT, Station
 from appliance_carp.vocabulary import Activate, Count, Deactivate, Note, SendAdvert, State
@@ -168,6 +168,33 @@ def test_a_sender_that_fails_demotes_the_node_and_one_that_works_again_ends_it(r
     ipv4.error = 0
     for _ in range(SEND_ERRORS_MAX):
         rig.station.perform([SendAdvert(LAN, 4, 1, 0, 0)])
+    assert rig.station.reasons == {}
+
+
+def fails(rig: Rig) -> None:
+    """A MASTER whose adverts on the LAN the kernel does not take."""
+    rig.master()
+    rig.sockets("lan")[0].error = errno.ENOBUFS
+    for _ in range(SEND_ERRORS_MAX):
+        rig.station.perform([SendAdvert(LAN, 4, 1, 0, 0)])
+
+
+def test_a_backup_that_once_failed_to_send_is_not_demoted_for_ever(rig: Rig) -> None:
+    fails(rig)
+    assert rig.station.reasons == {"send:lan": SEND_ERROR_WEIGHT}
+    rig.station.pardon_senders(rig.now)
+    rig.station.pardon_senders(rig.now + 2 * PARDON_S)
+    assert rig.station.reasons == {"send:lan": SEND_ERROR_WEIGHT}, "a MASTER shows by itself when it can send again"
+    rig.station.perform(rig.machine.resign(rig.now, reason="demoted"))
+    rig.pass_time(1)
+    rig.station.pardon_senders(rig.now)
+    rig.station.pardon_senders(rig.now + PARDON_S)
+    assert rig.station.reasons == {}
+
+
+def test_a_virtual_host_that_is_removed_takes_its_demotion_along(rig: Rig) -> None:
+    fails(rig)
+    rig.station.reconfigure(carp(VIPS[1]), rig.now)
     assert rig.station.reasons == {}
 
 
