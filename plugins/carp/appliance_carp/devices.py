@@ -126,6 +126,9 @@ class Devices:
                 self._see_device(port, link)
             elif port.index:
                 self._lose_device(port)
+        for port in self._station.ports.values():
+            if not port.up:  # also one that never was: a node that starts without a cable must not take the others
+                self._station.perform(self._station.machine.set_link(port.name, False, trio.current_time()))
 
     def _see_device(self, port: Port, link: fastpath.LinkInfo) -> None:
         station = self._station

@@ -146,6 +146,17 @@ def test_a_device_that_comes_later_is_taken_up_when_it_comes(follow: Callable[..
     follow(story, "lan0", "sync0")
 
 
+def test_a_device_that_is_missing_from_the_start_demotes_until_it_comes(follow: Callable[..., None]) -> None:
+    async def story(followed: Followed) -> None:
+        rig = followed.rig
+        assert dict(rig.machine.reasons) == {"link:wan": 240}
+        rig.kernel.route.plug("wan0")
+        await followed.report(LinkEvent(followed.links()["wan0"], deleted=False))
+        assert dict(rig.machine.reasons) == {}
+
+    follow(story, "lan0", "sync0")
+
+
 def test_devices_of_others_are_nothing_to_us(follow: Callable[..., None]) -> None:
     async def story(followed: Followed) -> None:
         before = list(followed.rig.kernel.journal)
