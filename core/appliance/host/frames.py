@@ -51,6 +51,14 @@ class Missed(NamedTuple):
     missed: int
 
 
+class Ping(NamedTuple):
+    """To the child: answer with `Pong`."""
+
+
+class Pong(NamedTuple):
+    """To the node: the loop of the child turns."""
+
+
 class Ready(NamedTuple):
     """To the node: ``started()``."""
 

@@ -34,6 +34,8 @@ from appliance.host.frames import (
     Finished,
     Job,
     Missed,
+    Ping,
+    Pong,
     Ready,
     Reload,
     Reply,
@@ -110,6 +112,8 @@ class _Process:
                     answering.cancel(number)
                 case Reply():
                     ctx.asking.answered(frame)
+                case Ping():
+                    self._channel.send(Pong())
                 case Stop():
                     ctx.stopping.set()
                 case Cancel(reason):

@@ -24,7 +24,7 @@ import trio
 
 from appliance.bus.envelope import Envelope, handling
 from appliance.errors import PluginError
-from appliance.events import Request
+from appliance.events import Alarm, Health, Request
 from appliance.host.bridge import Answering, Asking, Channel
 from appliance.host.context import ServiceContext
 from appliance.host.failures import RemoteError
@@ -40,6 +40,8 @@ from appliance.host.frames import (
     Job,
     LogSettings,
     Missed,
+    Ping,
+    Pong,
     Published,
     Ready,
     Reload,
@@ -62,6 +64,9 @@ LAST_WORDS_S = 2.0
 """From the cancellation of the service to the end of its process. Last words take 0.5 s by rule."""
 EXIT_S = 1.0
 """From the end of the conversation to the end of the process; an interpreter exits in some 20 ms."""
+PULSE_S = 5.0
+"""How often a process is asked whether it lives, and how long its answer may take. A process that is stopped or
+stuck is not noticed otherwise, and what it said last (that it is MASTER) would go on to be shown."""
 CAUSES_KEPT = 1024
 """Recent events the process may name as the cause of what it publishes."""
 
@@ -153,6 +158,7 @@ class _Conversation:
         self._recent: OrderedDict[int, Envelope] = OrderedDict()
         self._shelter = trio.CancelScope(shield=True)
         self._last: Finished | Crashed | None = None
+        self._answered = trio.Event()
 
     async def run(self, process: trio.Process, start: Start) -> None:
         """Talk until the process has ended; raises what its service raised."""
@@ -184,6 +190,7 @@ class _Conversation:
             nursery.start_soon(self._channel.pump)
             nursery.start_soon(self._hang_up_after, process)
             nursery.start_soon(self._forward_stop)
+            nursery.start_soon(self._feel_pulse, process.pid)
             answering = Answering(self._channel, nursery)
             try:
                 while (frame := await self._channel.receive()) is not None:
@@ -215,6 +222,34 @@ class _Conversation:
         await self._ctx.stopping.wait()
         self._channel.send(Stop())
 
+    async def _feel_pulse(self, pid: int) -> None:
+        """Raise an alarm while the process does not answer; killing it is left to people, who may be debugging it."""
+        while True:
+            await trio.sleep(PULSE_S)
+            self._answered = trio.Event()
+            self._channel.send(Ping())
+            with trio.move_on_after(PULSE_S):
+                await self._answered.wait()
+            if not self._answered.is_set():
+                self._tell_silence(pid, active=True)
+                await self._answered.wait()  # whenever that is; it is not asked again meanwhile
+                self._tell_silence(pid, active=False)
+
+    def _tell_silence(self, pid: int, *, active: bool) -> None:
+        name = self._ctx.name
+        self._ctx.log.warning("service_silent" if active else "service_answers_again", pid=pid)
+        self._ctx.publish(
+            Alarm(
+                key=f"service/{name}/silent",
+                active=active,
+                health=Health.FAIL if active else Health.OK,
+                what=f"service {name} does not answer: process {pid} is stopped or stuck, "
+                "and what is shown of it may no longer be true",
+                fix=f"If somebody has stopped it: `kill -CONT {pid}`. If not: `kill -9 {pid}`, and the node starts "
+                "it anew.",
+            )
+        )
+
     async def _handle(self, frame: Frame, nursery: trio.Nursery, answering: Answering) -> None:
         ctx = self._ctx
         match frame:
@@ -238,6 +273,8 @@ class _Conversation:
                 self._asking.answered(frame)
             case Samples(samples):
                 self._registry.merge(samples)
+            case Pong():
+                self._answered.set()
             case Ready():
                 self._started.started()
             case Finished() | Crashed():

@@ -2,11 +2,15 @@
 
 structlog would cost each such process 50 ms at its start and some megabytes of memory. A test holds the
 two formats together.
+
+Unlike the node's it never waits: whoever reads the log may be stopped (a paged terminal, a journal on a sick
+disk), and a heartbeat must not stop with it. Lines that find no room are counted and the number is told later.
 """
 
 from __future__ import annotations
 
 import json
+import select
 import sys
 from datetime import UTC, datetime
 from typing import TextIO
@@ -26,6 +30,7 @@ class PlainLogger:
         self._node = node
         self._stream = stream
         self._bound = bound
+        self._lost = 0
 
     def debug(self, event: str, **fields: object) -> None:
         self._write("debug", event, fields)
@@ -42,13 +47,33 @@ class PlainLogger:
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
         if LEVELS[level] < self._settings.level:
             return
-        line = (_json_line if self._settings.json else _text_line)(level, event, self._bound | fields, self._node)
         stream = self._stream or sys.stderr
         try:
-            stream.write(line + "\n")
+            if not _has_room(stream):
+                self._lost += 1
+                return
+            if self._lost:
+                lost, self._lost = self._lost, 0
+                stream.write(self._line("warning", "log_lines_lost", {"lines": lost, "why": "nobody read them"}))
+            stream.write(self._line(level, event, fields))
             stream.flush()
         except (OSError, ValueError):  # whoever read our log is gone; that is no reason to stop
             return
+
+    def _line(self, level: str, event: str, fields: dict[str, object]) -> str:
+        make = _json_line if self._settings.json else _text_line
+        return make(level, event, self._bound | fields, self._node) + "\n"
+
+
+def _has_room(stream: TextIO) -> bool:
+    """Whether a line of ordinary length can be written without waiting: a pipe is ready when it has a free page."""
+    try:
+        number = stream.fileno()
+    except OSError:
+        return True  # it is memory
+    ready = select.poll()
+    ready.register(number, select.POLLOUT)
+    return bool(ready.poll(0))
 
 
 def _json_line(level: str, event: str, fields: dict[str, object], node: str) -> str:

@@ -23,6 +23,7 @@ from appliance.bus import EventBus
 from appliance.bus.envelope import handling
 from appliance.errors import ApplianceError, RefusedError
 from appliance.events import (
+    Alarm,
     Demotion,
     Event,
     LinkChanged,
@@ -33,6 +34,7 @@ from appliance.events import (
     ServiceStopped,
     Status,
 )
+from appliance.host import isolation
 from appliance.host.plugins import PluginService
 from appliance.host.supervisor import ServiceReport, Supervisor
 from appliance.host.unit import ServiceState
@@ -641,5 +643,44 @@ def test_how_fast_it_is(tmp_path: Path) -> None:
         print(f"start {start_s * 1e3:.0f} ms; there and back p50 {delays[100]:.0f} us, p99 {delays[197]:.0f} us")
         assert start_s < 3
         assert delays[100] < 20_000
+
+    run_hosted(main, tmp_path)
+
+
+# --- signs of life --------------------------------------------------------------------------------------
+
+
+def test_a_process_that_stands_still_is_an_alarm_until_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isolation, "PULSE_S", 0.3)
+
+    async def main(host: Host) -> None:
+        await host.start(services.calm)
+        await trio.sleep(1)
+        assert host.seen(Alarm) == [], "one that answers"
+        os.kill(host.pid(), signal.SIGSTOP)
+        await eventually(lambda: host.seen(Alarm))
+        (alarm,) = host.seen(Alarm)
+        assert (alarm.key, alarm.active) == ("service/test/it/silent", True)
+        assert f"kill -CONT {host.pid()}" in alarm.fix
+        await trio.sleep(1)
+        assert len(host.seen(Alarm)) == 1, "once"
+        os.kill(host.pid(), signal.SIGCONT)
+        await eventually(lambda: len(host.seen(Alarm)) == 2)
+        assert not host.seen(Alarm)[1].active
+
+    run_hosted(main, tmp_path)
+
+
+def test_the_alarm_about_a_silent_process_goes_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolation, "PULSE_S", 0.2)
+
+    async def main(host: Host) -> None:
+        await host.start(services.calm)
+        os.kill(host.pid(), signal.SIGSTOP)
+        await eventually(lambda: host.bus.retained(Alarm))
+        os.kill(host.pid(), signal.SIGKILL)
+        await eventually(lambda: not host.bus.retained(Alarm))
 
     run_hosted(main, tmp_path)

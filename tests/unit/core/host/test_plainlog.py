@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
+import os
 import re
 from collections.abc import Iterator
 
@@ -59,3 +61,18 @@ def test_a_broken_stream_loses_lines_and_nothing_else() -> None:
     stream = io.StringIO()
     stream.close()
     PlainLogger(LogSettings(10, True), node="fw1", stream=stream).error("lost")
+
+
+def test_a_reader_that_stands_still_is_not_waited_for_and_told_how_much_it_has_missed() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb", buffering=0) as read, os.fdopen(writer, "w") as stream:
+        fcntl.fcntl(stream, fcntl.F_SETPIPE_SZ, 4096)
+        log = PlainLogger(LogSettings(10, True), node="fw1", stream=stream)
+        for number in range(200):  # far more than fits
+            log.info("line", number=number)
+        kept = read.read(1 << 16).count(b"\n")
+        assert 0 < kept < 200
+        log.info("line", number=200)
+        lost, last = map(json.loads, read.read(1 << 16).splitlines())
+        assert (lost["event"], lost["lines"], lost["level"]) == ("log_lines_lost", 200 - kept, "warning")
+        assert last["number"] == 200
