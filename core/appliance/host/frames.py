@@ -155,7 +155,7 @@ ToService = Start | Stop | Cancel | Reload | Delivered | Missed
 ToNode = (
     Ready | Finished | Crashed | Published | Subscribe | Unsubscribe | Credit | Serve | Unserve | Reloadable | Samples
 )
-Frame = ToService | ToNode | Call | CancelCall | Reply
+Frame = ToService | ToNode | Ping | Pong | Call | CancelCall | Reply
 
 
 class LogSettings(NamedTuple):
