@@ -14,7 +14,7 @@ from typing import Any
 
 from appliance.lab import Lab, netns
 from appliance.lab.measure import ProbeResult
-from appliance.lab.waiting import is_all, is_settled
+from appliance.lab.waiting import is_all, is_settled, wait_until
 from tests.netns.carp.wires import ATTACKER_MAC, Frame, Wire, arp, internet_checksum, mac, packet, tapped
 from tests.netns.carp.words import heartbeat
 
@@ -121,6 +121,11 @@ def held(lab: Lab, node: str) -> frozenset[str]:
     return frozenset(
         info["local"] for name, row in links(lab, node).items() if ".v" in name for info in row.get("addr_info", [])
     )
+
+
+def wait_empty(lab: Lab, node: str) -> None:
+    """Until a node holds no virtual address; for 20 ms after its bow-out a BACKUP still forwards (the hold time)."""
+    wait_until(lambda: held(lab, node) == frozenset(), f"{node} holds nothing", 1)
 
 
 def closed(lab: Lab, node: str) -> frozenset[str]:

@@ -22,6 +22,7 @@ from tests.netns.carp.scenes import (
     one_master,
     refused,
     said,
+    wait_empty,
     wait_moved,
     without_loss,
 )
@@ -157,7 +158,7 @@ def test_a_disabled_node_takes_no_part_until_it_is_enabled(cluster: Lab) -> None
     try:
         assert handover_ms(said(cluster, "fw1", "ha", "disable")) < HANDOVER_MS
         wait_moved(cluster, "fw2", "fw1", states=("DISABLED",))
-        assert held(cluster, "fw1") == frozenset()
+        wait_empty(cluster, "fw1")
         assert said(cluster, "fw1", "ha", "disable") == "CARP is already disabled on this node"
         assert "no healthy peer" in refused(cluster, "fw2", "ha", "switchover")[0]
     finally:
