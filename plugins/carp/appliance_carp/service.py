@@ -220,6 +220,8 @@ class HeartbeatService:
                     self._ctx.log.info("carp_change_settled", vip=host.settings.name)
             self._keep_drop_rule()
             if greet:
+                if not all(port.up for port in station.all_ports()):
+                    self._devices.resync()  # a report that went missing must not keep a link down for ever
                 station.herald.send_hellos()
             greet = not greet
             self._after()
