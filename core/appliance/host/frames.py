@@ -151,11 +151,22 @@ class Reply(NamedTuple):
     error: Exception | None
 
 
-ToService = Start | Stop | Cancel | Reload | Delivered | Missed
+ToService = Start | Stop | Cancel | Reload | Delivered | Missed | Ping
 ToNode = (
-    Ready | Finished | Crashed | Published | Subscribe | Unsubscribe | Credit | Serve | Unserve | Reloadable | Samples
+    Pong
+    | Ready
+    | Finished
+    | Crashed
+    | Published
+    | Subscribe
+    | Unsubscribe
+    | Credit
+    | Serve
+    | Unserve
+    | Reloadable
+    | Samples
 )
-Frame = ToService | ToNode | Ping | Pong | Call | CancelCall | Reply
+Frame = ToService | ToNode | Call | CancelCall | Reply
 
 
 class LogSettings(NamedTuple):
