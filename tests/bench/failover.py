@@ -22,6 +22,7 @@ from appliance.errors import ApplianceError
 from appliance.lab.lab import Lab, unique_name
 from appliance.lab.measure import ProbeKind
 
+LOADS = ("idle", "busy")
 SCENARIOS = ("death", "cable", "planned", "kill -9")
 PROBE_MAX_S = 60.0
 HOG_MAX_S = 7200

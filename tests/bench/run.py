@@ -1,7 +1,7 @@
 """``make bench``: measures this project beside its peers, in the same run, and prints tables.
 
     run.py [--runs 20] [--fast-runs 20] [--peer-runs 5] [--at-once 1]
-           [--only failover|small|scale|endurance] [--write docs/benchmarks.md]
+           [--only failover|small|scale|endurance] [--load idle|busy] [--write docs/benchmarks.md]
 
 Nothing here gates the tests. Numbers depend on the machine; ratios between systems of one run mean more.
 """
@@ -34,15 +34,15 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def run_failover(runs: int, fast_runs: int, peer_runs: int, at_once: int) -> list[Gaps]:
-    """Every system, idle and with all cores busy; `at_once` labs side by side."""
+def run_failover(runs: int, fast_runs: int, peer_runs: int, at_once: int, loads: tuple[str, ...]) -> list[Gaps]:
+    """Every system, idle and with all cores busy (`loads`); `at_once` labs side by side."""
     plan: list[tuple[System, tuple[str, ...], int]] = []
     for profile, count in (("book", runs), ("fast", fast_runs)):
         plan.append((Appliance(profile), failover.SCENARIOS, count))
         plan.append((Appliance(profile, sync_cable=False), ("death",), count))
     plan += [(rival, failover.SCENARIOS, peer_runs) for rival in rivals()]
     found: list[Gaps] = []
-    for load in ("idle", "busy"):
+    for load in loads:
         with failover.busy_cores(load), ThreadPoolExecutor(at_once) as pool:
             jobs = [pool.submit(measure, system, scenarios, count, load, say) for system, scenarios, count in plan]
             found += [gaps for job in jobs for gaps in job.result()]
@@ -139,6 +139,7 @@ def main() -> None:
     parser.add_argument("--peer-runs", type=int, default=5)
     parser.add_argument("--at-once", type=int, default=1, help="labs side by side: quicker, and noisier")
     parser.add_argument("--only", choices=("failover", "small", "scale", "endurance"))
+    parser.add_argument("--load", choices=failover.LOADS, help="only the failovers of an idle or of a busy machine")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long false takeovers are counted")
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
@@ -153,7 +154,8 @@ def main() -> None:
     if options.only in (None, "endurance"):
         sections.append("### False takeovers\n\n" + endurance_text(options.minutes))
     if options.only in (None, "failover"):
-        found = run_failover(options.runs, options.fast_runs, options.peer_runs, options.at_once)
+        loads = (options.load,) if options.load else failover.LOADS
+        found = run_failover(options.runs, options.fast_runs, options.peer_runs, options.at_once, loads)
         sections.append("### Gap in milliseconds: median / p95 / max\n\n" + failover_table(found))
     head = (
         f"Measured {datetime.now(UTC):%Y-%m-%d} on {os.cpu_count()} cores, Linux {platform.release()}, "
