@@ -95,9 +95,10 @@ FLOW6 = _layout("V16")
 assert FLOW4.itemsize == 60
 assert FLOW6.itemsize == 108
 
-KEY4 = slice(1, 16)
-"""Bytes of a FLOW4 that name the flow: protocol, zone, original tuple."""
-KEY6 = slice(1, 40)
+KEY4 = slice(1, 28)
+"""Bytes of a FLOW4 that name the flow: protocol, zone, both tuples. With the reply tuple, because a copy that is
+translated to another port is another flow."""
+KEY6 = slice(1, 76)
 """The same of a FLOW6."""
 
 
@@ -107,7 +108,7 @@ def family_of(flows: Flows) -> int:
 
 
 def key_hashes(flows: Flows) -> npt.NDArray[np.uint64]:
-    """One 64-bit number per flow, the same on every node: family, protocol, zone and original tuple, mixed.
+    """One 64-bit number per flow, the same on every node: family, protocol, zone and both tuples, mixed.
 
     Not a secret and no protection against chosen collisions: two flows with one number are only ever treated
     as one by the audit, which then repairs neither.
