@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from appliance.lab.topology import LAN, SYNC, WAN, Network, Topology
 
 ADVSKEW_STEP = 100
 """The book's convention: primary 0, secondary 100, third 200."""
 PASSWORD = "lab-secret"
+LABS_DIR = Path("/run/appliance-lab")
+"""Where labs keep their files, one directory each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,8 @@ class NodeSettings:
     """Replaces all virtual hosts."""
     carp: Mapping[str, object] | None = None
     """Further keys of ``[carp]``, or other values for these."""
+    pfsync: Mapping[str, object] | None = None
+    """Keys of ``[pfsync]``; ``{}`` is the sync interface with the lab's own key. ``None``: no such table."""
     extra: str = ""
     """More TOML, appended."""
     text: str | None = None
@@ -70,6 +75,8 @@ def node_toml(topology: Topology, node: str, settings: NodeSettings | None = Non
     parts.append(table("carp", carp | dict(chosen.carp or {})))
     vips = standard_vips(topology) if chosen.vips is None else chosen.vips
     parts += [vip_table(vip, ordinal) for vip in (*vips, *chosen.extra_vips)]
+    if chosen.pfsync is not None:
+        parts.append(pfsync_table(topology, chosen.pfsync))
     if chosen.extra:
         parts.append(chosen.extra.strip() + "\n")
     return "\n".join(parts)
@@ -115,6 +122,17 @@ def vip_table(vip: Vip, ordinal: int) -> str:
         "peers": vip.peers or None,
     }
     return table("carp.vip", values, many=True)
+
+
+def key_path(topology: Topology) -> Path:
+    """The file with the secret that the nodes of a lab share; `Lab` makes it."""
+    return LABS_DIR / topology.name / "pfsync.key"
+
+
+def pfsync_table(topology: Topology, wanted: Mapping[str, object]) -> str:
+    """``[pfsync]`` on the sync interface, authenticated unless plain datagrams are asked for."""
+    secured = {} if wanted.get("plain") else {"key_file": str(key_path(topology))}
+    return table("pfsync", {"interface": SYNC.name, **secured, **wanted})
 
 
 def table(header: str, values: Mapping[str, object], *, many: bool = False) -> str:

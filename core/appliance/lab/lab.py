@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -22,12 +23,12 @@ from typing import IO, Self, TypeVar
 
 from appliance.errors import RefusedError, UnreachableError, UsageError
 from appliance.lab import captures, faults, netns, power, probes, waiting
-from appliance.lab.config import NodeSettings, node_toml
+from appliance.lab.config import LABS_DIR as LABS_DIR
+from appliance.lab.config import NodeSettings, key_path, node_toml
 from appliance.lab.measure import ProbeKind
 from appliance.lab.plan import Plan, Software, build_plan, node_plan
 from appliance.lab.topology import Topology
 
-LABS_DIR = Path("/run/appliance-lab")
 MKDIR_TRIES = 5
 _numbers = itertools.count(1)
 JsonObject = dict[str, object]
@@ -112,6 +113,7 @@ class Lab:
         self._make_directory()
         facts = {"topology": asdict(self.topology), "software": self.software, "faults": []}
         (self.directory / "lab.json").write_text(json.dumps(facts))
+        _write_secret(key_path(self.topology))
         for node in self.topology.node_names:
             folder = self.node_dir(node)
             (folder / "state").mkdir(parents=True)
@@ -467,6 +469,12 @@ class Lab:
 
 def _option(name: str) -> str:
     return "" if name == "default" else f" --name {name}"
+
+
+def _write_secret(path: Path) -> None:
+    """A key file as pfsync wants it: one secret, readable by nobody else."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(f"lab = {secrets.token_hex(32)}\n")
 
 
 def _without_sockets(folder: str, names: list[str]) -> list[str]:

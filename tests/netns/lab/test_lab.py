@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -125,3 +126,9 @@ def test_without_root_the_reason_is_said() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
     assert "needs root" in done.stdout, done.stderr
     assert "sudo" in done.stdout
+
+
+def test_the_nodes_share_a_secret_that_nobody_else_reads(lab: Lab) -> None:
+    path = lab.directory / "pfsync.key"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert re.fullmatch(r"lab = [0-9a-f]{64}\n", path.read_text())

@@ -87,3 +87,20 @@ def test_literals_are_read_back_as_written(value: object) -> None:
 def test_what_toml_does_not_know_is_refused() -> None:
     with pytest.raises(TypeError, match="object"):
         literal(object())
+
+
+def test_states_are_replicated_when_a_test_asks_for_it() -> None:
+    assert "pfsync" not in parsed("fw1")
+    found = parsed("fw2", NodeSettings(pfsync={"peers": ["172.16.1.2"], "defer": True}), Topology(name="one"))
+    assert found["pfsync"] == {
+        "interface": "sync",
+        "key_file": "/run/appliance-lab/one/pfsync.key",
+        "peers": ["172.16.1.2"],
+        "defer": True,
+    }
+
+
+def test_plain_states_need_no_key_and_a_test_can_name_its_own() -> None:
+    assert parsed("fw1", NodeSettings(pfsync={"plain": True}))["pfsync"] == {"interface": "sync", "plain": True}
+    own = parsed("fw1", NodeSettings(pfsync={"key_file": "/tmp/other"}))["pfsync"]
+    assert own == {"interface": "sync", "key_file": "/tmp/other"}
