@@ -8,12 +8,13 @@ the network. All objects belong to the network namespace of the thread that made
 from __future__ import annotations
 
 import array
+import contextlib
 import errno
 import fcntl
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Self
 
@@ -397,6 +398,11 @@ def carrier(device: str) -> bool | None:
         probe.close()
 
 
+SPINNING_SYSCTLS = frozenset({"forwarding", "ip_forward", "disable_ipv6", "disable_policy", "proxy_ndp"})
+"""Their handlers try the kernel's RTNL lock, and begin anew when somebody has it (net/ipv4/devinet.c,
+net/ipv6/addrconf.c: ``restart_syscall``)."""
+
+
 class Sysctl:
     """One file below /proc/sys, kept open: a write is one system call.
 
@@ -406,6 +412,7 @@ class Sysctl:
     def __init__(self, path: str) -> None:
         """`path` is ``net/ipv4/conf/lan0/forwarding``, relative to /proc/sys."""
         self.path = path
+        self._spins = path.rpartition("/")[2] in SPINNING_SYSCTLS
         try:
             self._fd = os.open(f"/proc/sys/{path}", os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
@@ -433,8 +440,31 @@ class Sysctl:
             raise system_error(error.errno or 0, f"cannot read the sysctl {self.path}") from error
 
     def write(self, value: str) -> None:
-        """Set the value."""
+        """Set the value; of those in `SPINNING_SYSCTLS` with ordinary priority, as long as it takes."""
         try:
-            os.pwrite(self._fd, value.encode(), 0)
+            if self._spins:
+                with ordinary_priority():
+                    os.pwrite(self._fd, value.encode(), 0)
+            else:
+                os.pwrite(self._fd, value.encode(), 0)
         except OSError as error:
             raise system_error(error.errno or 0, f"cannot write {value!r} to the sysctl {self.path}") from error
+
+
+@contextlib.contextmanager
+def ordinary_priority() -> Iterator[None]:
+    """Leave the real-time scheduler for a system call that may spin: it would spin before the one it waits for.
+
+    Seen with a device being deleted: the deletion had the RTNL lock, two heartbeats wrote sysctls, and for
+    0.95 s, until the kernel throttles real-time processes, nothing else ran on either core.
+    """
+    policy = os.sched_getscheduler(0)
+    if policy not in (os.SCHED_FIFO, os.SCHED_RR):
+        yield
+        return
+    priority = os.sched_getparam(0)
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, priority)

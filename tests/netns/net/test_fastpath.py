@@ -252,6 +252,25 @@ def test_a_sysctl_stays_open_across_namespaces_and_says_when_it_is_gone(inside: 
         fast.Sysctl("net/ipv4/conf/nosuch0/forwarding")
 
 
+def test_a_sysctl_that_may_spin_is_written_with_ordinary_priority(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda *of: (seen.append(os.sched_getscheduler(0)), write(*of)))
+
+    def write_both() -> None:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(7))
+        for name in ("arp_ignore", "forwarding"):
+            with fast.Sysctl(f"net/ipv4/conf/lo/{name}") as sysctl:
+                sysctl.write("1")
+        seen.append(os.sched_getscheduler(0))
+        assert os.sched_getparam(0).sched_priority == 7
+
+    inside(write_both)
+    assert seen == [os.SCHED_FIFO, os.SCHED_OTHER, os.SCHED_FIFO]
+
+
 def test_a_missing_namespace_is_a_clear_error() -> None:
     with pytest.raises(fast.SystemCallError, match=r"/run/netns/no-such-namespace"):
         in_namespace("/run/netns/no-such-namespace", lambda: None)
