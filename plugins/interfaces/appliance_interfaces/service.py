@@ -280,6 +280,8 @@ class Keeper:
                     self._dirty.set()
 
     def _on_link(self, event: LinkEvent) -> None:
+        if event.deleted:  # whoever comes in its place, even with its index, has never been up
+            self._seen_up.pop(event.link.name, None)
         for wanted in self._settings.interfaces:
             link = self._actual.links.get(wanted.device)
             # By index, too: a device that was renamed away is gone for us.

@@ -248,6 +248,19 @@ def test_a_device_that_appears_later_is_configured_then(inside: Callable[[Body],
     inside(body)
 
 
+def test_a_device_replaced_by_one_of_the_same_name_and_index_is_set_up(inside: Callable[[Body], None]) -> None:
+    async def body() -> None:
+        async with service({"wan": WAN}) as node:
+            index = str(seen("link", "show", "wan0")[0]["ifindex"])
+            ip("link", "delete", "wan0")
+            ip("link", "add", "wan0", "index", index, "type", "veth", "peer", "name", "far-wan0")
+            await eventually(lambda: "UP" in seen("link", "show", "wan0")[0]["flags"])
+            await eventually(lambda: addresses("wan0") == set(WAN["addresses"]))
+            assert "interfaces/wan/down" not in alarms(node)
+
+    inside(body)
+
+
 def test_a_link_that_goes_is_told_at_once_and_changes_nothing(inside: Callable[[Body], None]) -> None:
     async def body() -> None:
         async with service({"wan": {**WAN, "routes": ROUTES}}) as node:
