@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from appliance.lab import Lab
+from appliance.lab import Lab, netns
 from appliance.lab.faults import Side
 from appliance.lab.measure import ProbeResult
+from appliance.lab.plan import SWITCH
 from appliance.lab.waiting import is_all, wait_until
 from tests.netns.carp.scenes import (
     ALL_VIPS,
@@ -152,6 +153,45 @@ def test_three_cables_flapped_ten_times_leave_no_demotion_and_one_master(cluster
 
 
 # ---------------------------------------------------------------------------------------------------- devices
+
+
+@pytest.fixture
+def without_lan(cluster: Lab) -> Iterator[Callable[[], None]]:
+    """fw1 without its LAN device; what comes out puts a new one in its place."""
+    cable = cluster.topology.cable("fw1", "lan")
+    node, switch = cluster.topology.namespace("fw1"), cluster.topology.namespace(cable.switch)
+    there = [True]
+
+    def take() -> None:
+        netns.batch("ip", node, [f"link del {cable.device}"])
+        there[0] = False
+
+    def put() -> None:
+        if there[0]:
+            return
+        far = f"peer name {cable.port} netns {switch} index {cable.port_index} address {cable.port_mac}"
+        near = f"link add {cable.device} netns {node} index {cable.index} address {cable.device_mac}"
+        netns.batch("ip", None, [f"{near} type veth {far}"])
+        netns.batch("ip", switch, [f"link set {cable.port} master {SWITCH} up", f"link show dev {cable.port}"])
+        there[0] = True
+
+    take()
+    yield put
+    put()
+    one_master(cluster)
+
+
+def test_a_device_that_is_deleted_moves_the_group_and_a_new_one_is_taken_up(
+    cluster: Lab, without_lan: Callable[[], None]
+) -> None:
+    wait_moved(cluster, "fw2", "fw1", states=("BACKUP", "INIT"))
+    assert vip_states(carp(cluster, "fw1")) == {"lan": "INIT", "wan": "BACKUP"}
+    wait_empty(cluster, "fw1")
+    without_lan()
+    one_master(cluster)
+    assert answers_of(cluster, "fw1", VIPS["lan"][0]) == [VIRTUAL_MAC["lan"]]
+    with cluster.probe("udp", seconds=0.5, family=6) as probe:
+        assert probe.result().survived
 
 
 # ------------------------------------------------------------------------------------------------------ power
