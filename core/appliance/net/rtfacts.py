@@ -230,7 +230,7 @@ def parse_event(data: memoryview, kind: int, offset: int, end: int) -> RouteEven
         address = parse_address(data, offset, end)
         return AddressEvent(address, deleted=kind == m.RTM_DELADDR) if address else None
     if kind in (m.RTM_NEWNEIGH, m.RTM_DELNEIGH):
-        return _parse_neighbour(data, offset, end, deleted=kind == m.RTM_DELNEIGH)
+        return parse_neighbour(data, offset, end, deleted=kind == m.RTM_DELNEIGH)
     if kind in (m.RTM_NEWROUTE, m.RTM_DELROUTE):
         family, _to, _from, _tos, table, protocol, *_rest = _ROUTE.unpack_from(data, offset)
         return RouteChange(family, table, protocol, deleted=kind == m.RTM_DELROUTE)
@@ -239,7 +239,8 @@ def parse_event(data: memoryview, kind: int, offset: int, end: int) -> RouteEven
     return None
 
 
-def _parse_neighbour(data: memoryview, offset: int, end: int, *, deleted: bool) -> NeighbourEvent | None:
+def parse_neighbour(data: memoryview, offset: int, end: int, *, deleted: bool) -> NeighbourEvent | None:
+    """The body of a neighbour message; nothing without an address."""
     _family, index, state, _flags, _type = _NEIGHBOUR.unpack_from(data, offset)
     address, mac = None, ""
     for attribute, start, stop in m.attributes(data, offset + _NEIGHBOUR.size, end):

@@ -17,6 +17,7 @@ from typing import Any, Self
 import trio
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from appliance.net import rtmessages as m
@@ -36,6 +37,7 @@ from appliance.net.rtfacts import (
     parse_address,
     parse_event,
     parse_link,
+    parse_neighbour,
 )
 
 DUMP_TRIES = 5
@@ -47,6 +49,7 @@ _BUFFER_SIZE = 65536
 _NLM_F_DUMP_INTR = 0x10
 _RT_TABLE_MAIN, _RTN_UNICAST, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK = 254, 1, 0, 253
 _RTNH_F_ONLINK = 4
+_NUD_INCOMPLETE = 1
 
 Cidr = IPv4Interface | IPv6Interface
 
@@ -163,6 +166,33 @@ class Rtnl:
     async def delete_route(self, route: Route) -> None:
         """Remove a route."""
         await self._request(_route_message(route), m.RTM_DELROUTE, 0, f"cannot remove the route to {route.to}")
+
+    # ------------------------------------------------------------------------------------- neighbours
+
+    async def forget_unresolved(self, index: int) -> int:
+        """Remove the neighbours of a device that are being asked for; how many there were.
+
+        The kernel repeats the question once a second. Who was asked for while the link was down would else
+        be unreachable for up to a second after it is up.
+        """
+        unresolved = []
+        message = ndmsg()
+        message["attrs"] = [("NDA_IFINDEX", index)]
+        for body in await self._dump(_encoded(message, m.RTM_GETNEIGH, m.NLM_F_REQUEST | m.NLM_F_DUMP)):
+            entry = parse_neighbour(body, 0, len(body), deleted=False)
+            if entry is not None and entry.index == index and entry.state == _NUD_INCOMPLETE:
+                unresolved.append(entry.address)
+        for address in unresolved:
+            message = ndmsg()
+            message["family"] = int(socket.AF_INET if address.version == 4 else socket.AF_INET6)
+            message["ifindex"] = index
+            message["attrs"] = [("NDA_DST", str(address))]
+            try:
+                await self._request(message, m.RTM_DELNEIGH, 0, f"cannot forget the neighbour {address}")
+            except SystemCallError as error:
+                if error.code != errno.ENOENT:  # it has been removed meanwhile
+                    raise
+        return len(unresolved)
 
     # --------------------------------------------------------------------------------------- exchange
 

@@ -275,18 +275,34 @@ class Keeper:
                 if isinstance(event, Lost):
                     self._ctx.publish(KernelEventsLost(family="route"))
                 if isinstance(event, LinkEvent):
-                    self._on_link(event)
+                    for device in self._on_link(event):
+                        await self._meet_anew(device)
                 if self._may_be_drift(event):
                     self._dirty.set()
 
-    def _on_link(self, event: LinkEvent) -> None:
+    def _on_link(self, event: LinkEvent) -> list[str]:
+        """Tell about a link; the devices that can carry frames again."""
         if event.deleted:  # whoever comes in its place, even with its index, has never been up
             self._seen_up.pop(event.link.name, None)
+        risen = []
         for wanted in self._settings.interfaces:
             link = self._actual.links.get(wanted.device)
             # By index, too: a device that was renamed away is gone for us.
             if event.link.name == wanted.device or (link is not None and event.link.index == link.index):
+                before = self._links.get(wanted.name)
                 self._tell_link(wanted)
+                if self._links[wanted.name].up and before is not None and not before.up:
+                    risen.append(wanted.device)
+        return risen
+
+    async def _meet_anew(self, device: str) -> None:
+        """Whoever was asked for in vain while the link was down is asked for again with the next packet."""
+        link = self._fast.link(device)
+        try:
+            if link is not None and await self._rtnl.forget_unresolved(link.index):
+                self._ctx.log.info("neighbours_asked_anew", device=device)
+        except SystemCallError as error:  # a second of waiting, at worst
+            self._ctx.log.warning("neighbours_not_asked_anew", device=device, why=error.message)
 
     def _may_be_drift(self, event: RouteEvent) -> bool:
         if isinstance(event, Lost):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -273,6 +274,22 @@ def test_a_link_that_goes_is_told_at_once_and_changes_nothing(inside: Callable[[
             await eventually(lambda: node.retained(LinkChanged)[0].up)
             assert addresses("wan0") == set(WAN["addresses"])
             assert gateways() == {"198.51.100.1", "2001:db8:ffff::1"}
+
+    inside(body)
+
+
+def test_who_was_asked_for_in_vain_is_asked_anew_when_the_link_is_up(inside: Callable[[Body], None]) -> None:
+    async def body() -> None:
+        async with service({"wan": WAN}) as node:
+            await eventually(lambda: node.retained(LinkChanged)[0].up)
+            ip("link", "set", "far-wan0", "down")
+            await eventually(lambda: not node.retained(LinkChanged)[0].up)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+                asking.sendto(b"?", ("198.51.100.1", 9))
+            assert [entry["state"] for entry in seen("neighbour", "show", "198.51.100.1")] == [["INCOMPLETE"]]
+            ip("link", "set", "far-wan0", "up")
+            await eventually(lambda: len(node.log("neighbours_asked_anew")) == 1)
+            assert seen("neighbour", "show", "198.51.100.1") == []
 
     inside(body)
 

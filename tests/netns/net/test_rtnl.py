@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import socket
 import subprocess
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address, ip_interface, ip_network
@@ -102,6 +103,22 @@ def test_a_route_whose_gateway_is_not_on_the_link_is_refused_in_words(inside: In
         with pytest.raises(fast.SystemCallError, match=r"route to 0\.0\.0\.0/0.*gateway") as caught:
             await rtnl.add_route(route)
         assert caught.value.hint
+
+    run(inside, body)
+
+
+def test_neighbours_that_do_not_answer_are_forgotten_and_the_others_kept(inside: Inside) -> None:
+    async def body(rtnl: Rtnl, index: dict[str, int]) -> None:
+        await rtnl.add_address(index["a0"], ip_interface("10.1.0.2/24"))
+        await rtnl.add_address(index["a0"], ip_interface("fd00:1::2/64"))
+        ip("neighbour", "add", "10.1.0.7", "lladdr", "02:00:00:00:00:07", "dev", "a0")
+        for family, silent in ((socket.AF_INET, "10.1.0.9"), (socket.AF_INET6, "fd00:1::9")):
+            with socket.socket(family, socket.SOCK_DGRAM) as asking:
+                asking.sendto(b"?", (silent, 9))
+        assert await rtnl.forget_unresolved(index["b0"]) == 0
+        assert await rtnl.forget_unresolved(index["a0"]) == 2
+        assert [entry["dst"] for entry in ip("neighbour", "show", "dev", "a0")] == ["10.1.0.7"]
+        assert await rtnl.forget_unresolved(index["a0"]) == 0
 
     run(inside, body)
 
