@@ -121,6 +121,25 @@ def test_two_sick_nodes_still_compare_and_the_less_sick_one_serves(cluster: Lab)
     one_master(cluster)
 
 
+def test_a_node_started_with_its_wan_cable_out_does_not_split_the_group(cluster: Lab) -> None:
+    """It hears on the LAN that the other one is healthier, and never takes one half of the traffic."""
+    cluster.stop("fw1")
+    cluster.wait_for(lambda seen: is_all(seen.get("fw2"), "MASTER"), "fw2 has everything")
+    cluster.pull("fw1", "wan")
+    before = last_seq(cluster, "fw2")
+    cluster.start("fw1")
+    cluster.wait_for(
+        lambda seen: "fw1" in seen and vip_states(seen["fw1"]) == {"lan": "BACKUP", "wan": "INIT"}, "fw1 is up"
+    )
+    sent = vip(cluster, "fw2")["counters"]["sent"]
+    wait_until(lambda: vip(cluster, "fw2")["counters"]["sent"] >= sent + 5, "fw1 had time to think otherwise")
+    assert vip_states(carp(cluster, "fw1")) == {"lan": "BACKUP", "wan": "INIT"}
+    assert held(cluster, "fw2") == ALL_VIPS
+    assert events(cluster, "fw2", "RoleChanged", after=before) == []
+    cluster.plug("fw1", "wan")
+    one_master(cluster)
+
+
 def vip_states(status: dict[str, object]) -> dict[str, str]:
     return {each["name"]: each["state"] for each in status["vips"]}  # type: ignore[attr-defined]
 
