@@ -9,11 +9,11 @@ from appliance.plugin.contributions import Service
 
 
 def providers(name: str, services: Mapping[str, Service]) -> frozenset[str]:
-    """Names of the services that have to be ready before `name` starts.
+    """Names of the services that have to be ready before `name` starts, needed or only preferred.
 
     A capability that nobody provides is not waited for.
     """
-    needs = services[name].needs
+    needs = services[name].needs | services[name].after
     return frozenset(other for other, service in services.items() if other != name and service.provides & needs)
 
 

@@ -232,7 +232,12 @@ class Supervisor:
     def _missing(self, unit: Unit) -> list[Unit]:
         """The units it still has to wait for; one that has failed for good is not waited for."""
         ready = (ServiceState.RUNNING, ServiceState.FAILED, ServiceState.STOPPED)
-        return [other for other in self._providers(unit) if other.state not in ready]
+        waiting = [other for other in self._providers(unit) if other.state not in ready]
+        return [
+            other
+            for other in waiting
+            if other.state is not ServiceState.BACKOFF or unit.service.needs & other.service.provides
+        ]
 
     def _is_blocked(self, unit: Unit) -> bool:
         """Whether it waits for something that has crashed and is being tried again."""

@@ -74,6 +74,8 @@ class Service:
     """How long it may take to stop by itself before it is cancelled."""
     needs: frozenset[CapabilityName] = frozenset()
     """Start after the services that provide these (missing ones are not waited for)."""
+    after: frozenset[CapabilityName] = frozenset()
+    """As `needs`, but better late than never: a provider that has crashed is not waited for."""
     provides: frozenset[CapabilityName] = frozenset()
     isolation: Isolation | None = None
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from appliance.net.conntrack.events import OverrunError as OverrunError
     from appliance.net.conntrack.node import count as count
     from appliance.net.conntrack.node import limit as limit
-    from appliance.net.conntrack.node import nat_hook as nat_hook
     from appliance.net.conntrack.node import prepare_node as prepare_node
     from appliance.net.conntrack.requests import Asker as Asker
     from appliance.net.conntrack.requests import Injector as Injector
@@ -41,7 +40,6 @@ _HOMES = {
     "Tuple": "entry",
     "count": "node",
     "limit": "node",
-    "nat_hook": "node",
     "prepare_node": "node",
 }
 

@@ -6,10 +6,6 @@ import errno
 import os
 from pathlib import Path
 
-NAT_TABLE = "appliance_pfsync"
-NAT_PRIORITY = 100
-"""Where everybody does source NAT (NF_IP_PRI_NAT_SRC); the chain is empty, so the order does not matter."""
-
 _SYSCTLS = Path("/proc/sys/net/netfilter")
 _HASH_SIZE = Path("/sys/module/nf_conntrack/parameters/hashsize")
 _WANTED = {
@@ -94,24 +90,3 @@ def _write(path: Path, value: int) -> str:
     except OSError as error:
         return os.strerror(error.errno or 0)
     return ""
-
-
-async def nat_hook(table: str = NAT_TABLE) -> None:
-    """Keep an empty NAT chain loaded: without one the kernel does not translate, whatever its entries say.
-
-    Doing it again changes nothing, and other rules in that table stay.
-
-    Args:
-        table: Name of the table of family ``inet``.
-
-    Raises:
-        KernelError: nft is missing or refused.
-    """
-    from appliance.net import nft  # with trio; the rest of this package must stay cheap
-
-    chain = {"family": "inet", "table": table, "name": "postrouting", "type": "nat", "hook": "postrouting"}
-    ruleset: list[dict[str, object]] = [
-        {"add": {"table": {"family": "inet", "name": table}}},
-        {"add": {"chain": {**chain, "prio": NAT_PRIORITY, "policy": "accept"}}},
-    ]
-    await nft.apply({"nftables": ruleset})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -75,21 +74,6 @@ def test_the_hash_table_grows_with_the_limit_and_never_shrinks(tmp_path: Path, m
     (tmp_path / "nf_conntrack_buckets").write_text("5000")
     assert prepare_node(20) == []
     assert (tmp_path / "hashsize").read_text() == "5000"
-
-
-def test_a_nat_chain_is_loaded_as_often_as_one_likes_and_stays_empty(inside: Inside) -> None:
-    code = (
-        "import trio; from appliance.net import conntrack; trio.run(conntrack.nat_hook); trio.run(conntrack.nat_hook)"
-    )
-    run = [sys.executable, "-W", "error", "-c", code]
-    done = inside(lambda: subprocess.run(run, capture_output=True, text=True, timeout=60, check=False))
-    assert done.returncode == 0, done.stderr
-    command = ["nft", "-j", "list", "table", "inet", "appliance_pfsync"]
-    listed = inside(lambda: subprocess.run(command, capture_output=True, text=True, timeout=10, check=True))
-    kinds = [(kind, what) for item in json.loads(listed.stdout)["nftables"] for kind, what in item.items()]
-    [chain] = [what for kind, what in kinds if kind == "chain"]
-    assert (chain["type"], chain["hook"], chain["prio"], chain["policy"]) == ("nat", "postrouting", 100, "accept")
-    assert [kind for kind, _ in kinds] == ["metainfo", "table", "chain"]
 
 
 def test_importing_the_package_costs_nothing() -> None:

@@ -401,6 +401,33 @@ def test_who_waits_for_a_crashed_service_is_reported_and_starts_when_it_recovers
     run_hosted(main, tmp_path)
 
 
+def test_who_would_rather_start_later_does_not_wait_for_a_crashed_service(tmp_path: Path) -> None:
+    async def main(host: Host) -> None:
+        story: list[str] = []
+
+        async def slow(ctx: Context, started: Started) -> None:
+            await trio.sleep(1)
+            story.append("slow is ready")
+            await obedient(ctx, started)
+
+        async def late(ctx: Context, started: Started) -> None:
+            story.append("late starts")
+            await obedient(ctx, started)
+
+        with pytest.raises(ApplianceError, match="boom"):
+            await host.supervisor.apply(
+                [
+                    wanted("slow", slow, provides=frozenset({"x"})),
+                    wanted("broken", crashing_after(0, ready=False), provides=frozenset({"y"})),
+                    wanted("late", late, after=frozenset({"x", "y", "absent"})),
+                ]
+            )
+        assert story == ["slow is ready", "late starts"]
+        assert (host.state("test/broken"), host.state("test/late")) == (ServiceState.BACKOFF, ServiceState.RUNNING)
+
+    run_hosted(main, tmp_path)
+
+
 def test_who_needs_a_service_that_is_given_up_starts_without_it(tmp_path: Path) -> None:
     async def main(host: Host) -> None:
         with pytest.raises(ApplianceError, match="boom"):
