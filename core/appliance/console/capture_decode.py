@@ -1,4 +1,4 @@
-"""Ethernet frames to one-line summaries: CARP, VRRP, our hellos, ARP, IPv6 neighbour advertisements. No I/O.
+"""Ethernet frames to one-line summaries: CARP, VRRP, our hellos, pfsync, ARP, IPv6 neighbour adverts. No I/O.
 
 CARP and VRRP share IP protocol 112 and, in version 2, even the first byte. What tells them apart: CARP
 is exactly 36 bytes long and its fourth byte is 7, the length of counter and digest in words; a VRRP
@@ -10,6 +10,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
+
+from appliance.console import capture_pfsync
 
 IPV4, ARP, VLAN, IPV6 = 0x0800, 0x0806, 0x8100, 0x86DD
 PROTOCOL_CARP, PROTOCOL_ICMPV6 = 112, 58
@@ -81,10 +83,12 @@ def checksum_ok(data: bytes) -> bool:
 
 
 def _ipv4(packet: bytes, mac: str) -> Decoded | None:
-    if len(packet) < 20 or packet[0] >> 4 != 4 or packet[9] != PROTOCOL_CARP:
+    if len(packet) < 20 or packet[0] >> 4 != 4 or packet[9] not in (PROTOCOL_CARP, capture_pfsync.PROTOCOL):
         return None
     header, total = (packet[0] & 15) * 4, int.from_bytes(packet[2:4])
     source, destination = str(IPv4Address(packet[12:16])), str(IPv4Address(packet[16:20]))
+    if packet[9] == capture_pfsync.PROTOCOL:
+        return _pfsync(packet[header:total], source, destination, mac, packet[8])
     pseudo = packet[12:20] + b"\0\x70" + max(total - header, 0).to_bytes(2)
     return _advert(packet[header:total], source, destination, mac, packet[8], pseudo, 4)
 
@@ -98,9 +102,18 @@ def _ipv6(packet: bytes, mac: str) -> Decoded | None:
     if following == PROTOCOL_CARP:
         pseudo = packet[8:40] + length.to_bytes(4) + b"\0\0\0\x70"
         return _advert(payload, source, destination, mac, hops, pseudo, 16)
+    if following == capture_pfsync.PROTOCOL:
+        return _pfsync(payload, source, destination, mac, hops)
     if following == PROTOCOL_ICMPV6:
         return _neighbour(payload, source, destination, mac, hops)
     return None
+
+
+def _pfsync(payload: bytes, source: str, destination: str, mac: str, hops: int) -> Decoded:
+    fields = capture_pfsync.fields(payload)
+    if hops != CHECKED_HOPS:
+        fields["ttl"] = hops
+    return Decoded(protocol="pfsync", source=source, destination=destination, source_mac=mac, fields=fields)
 
 
 def _advert(

@@ -30,7 +30,7 @@ from appliance.plugin import (
 
 TABLE_NAME = re.compile(r"^[a-z][a-z0-9_-]{0,30}$")
 WORD = re.compile(r"^[a-z][a-z0-9-]*$")
-ARGUMENT_NAME = re.compile(r"^(--)?[a-z][a-z0-9_-]*$")
+ARGUMENT_NAME = re.compile(r"^(--[a-z][a-z0-9_-]*|[a-z][a-z0-9_-]*(\.\.\.)?)$")
 
 _ELEMENTS: Mapping[str, type] = {
     "appliance_verify": Problem,
@@ -184,7 +184,8 @@ def command_problems(commands: Sequence[Command]) -> list[str]:
                 problems.append(f"{name}: the argument {argument.name} has no help")
         if (command.where is Where.DAEMON) is not inspect.iscoroutinefunction(command.run):
             problems.append(f"{name}: run must be async inside the node, and a plain function for a local command")
-        given = {argument.name.removeprefix("--").replace("-", "_") for argument in command.arguments}
+        names = [argument.name.removeprefix("--").removesuffix("...") for argument in command.arguments]
+        given = {word.replace("-", "_") for word in names}
         problems += _named_arguments(name, command.run, given, leading=1 if command.where is Where.DAEMON else 0)
     return problems
 

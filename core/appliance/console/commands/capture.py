@@ -32,13 +32,15 @@ RECEIVE_BUFFER = 1024 * 1024
 LDH, LDB, JEQ, RET = 0x28, 0x30, 0x15, 0x06
 FILTER: Sequence[tuple[int, int, int, int]] = (
     (LDH, 0, 0, 12),  # ethertype; a VLAN tag has been taken off by the kernel
-    (JEQ, 7, 0, 0x0806),  # ARP: keep
-    (JEQ, 0, 2, 0x0800),  # IPv4?
+    (JEQ, 9, 0, 0x0806),  # ARP: keep
+    (JEQ, 0, 3, 0x0800),  # IPv4?
     (LDB, 0, 0, 23),  # its protocol
-    (JEQ, 4, 5, 112),
-    (JEQ, 0, 4, 0x86DD),  # IPv6?
+    (JEQ, 6, 0, 112),
+    (JEQ, 5, 6, 240),
+    (JEQ, 0, 5, 0x86DD),  # IPv6?
     (LDB, 0, 0, 20),  # its next header
-    (JEQ, 1, 0, 112),
+    (JEQ, 2, 0, 112),
+    (JEQ, 1, 0, 240),
     (JEQ, 0, 1, 58),
     (RET, 0, 0, FRAME_MAX),
     (RET, 0, 0, 0),

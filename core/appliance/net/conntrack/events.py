@@ -1,7 +1,7 @@
 """What the kernel reports about its entries: many events at once, none of one's own, and never a silent loss.
 
-Events of the entries that a program put in itself come back to it like all others; a filter in the kernel drops
-them for less than it would cost to look at them here.
+Events of the entries that a program put in itself come back to it like all others, and a TCP handshake makes
+several; a filter in the kernel drops them for less than it would cost to look at them here.
 """
 
 from __future__ import annotations
@@ -30,6 +30,41 @@ _LOAD_WORD, _JUMP_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _IGNORE_MAX = 200
 """A conditional jump of classic BPF reaches 255 instructions."""
 
+_KIND_AT, _KIND_DELETE, _ATTRIBUTES_AT = 4, 2, 20
+"""The low byte of nlmsg_type, IPCTNL_MSG_CT_DELETE, and where the attributes begin."""
+_ATTRIBUTE, _NESTED = 0xFFFFF00C, 0xFFFFF010
+"""Ancillary loads (SKF_AD_NLATTR, SKF_AD_NLATTR_NEST): from the offset in A, the attribute of the type in X; or 0."""
+_LOAD_BYTE, _SET_A, _SET_X, _A_TO_X = 0x30, 0x00, 0x01, 0x07
+_BYTE_AT_X, _WORD_AT_X, _JUMP_IF_SET = 0x50, 0x40, 0x45
+_TUPLE_ORIG, _TUPLE_PROTO, _PROTO_NUM, _STATUS, _TCP, _ASSURED = 1, 2, 1, 3, 6, 4
+_NEXT, _OUT = -1, -2
+"""Where a jump goes: the next instruction, or out of the part of the program."""
+_HIDE_UNFINISHED_TCP = (
+    (_LOAD_BYTE, _NEXT, _NEXT, _KIND_AT),
+    (_JUMP_EQUAL, _OUT, _NEXT, _KIND_DELETE),
+    (_SET_A, _NEXT, _NEXT, _ATTRIBUTES_AT),
+    (_SET_X, _NEXT, _NEXT, _TUPLE_ORIG),
+    (_LOAD_WORD, _NEXT, _NEXT, _ATTRIBUTE),
+    (_JUMP_EQUAL, _OUT, _NEXT, 0),
+    (_SET_X, _NEXT, _NEXT, _TUPLE_PROTO),
+    (_LOAD_WORD, _NEXT, _NEXT, _NESTED),
+    (_JUMP_EQUAL, _OUT, _NEXT, 0),
+    (_SET_X, _NEXT, _NEXT, _PROTO_NUM),
+    (_LOAD_WORD, _NEXT, _NEXT, _NESTED),
+    (_JUMP_EQUAL, _OUT, _NEXT, 0),
+    (_A_TO_X, _NEXT, _NEXT, 0),
+    (_BYTE_AT_X, _NEXT, _NEXT, 4),
+    (_JUMP_EQUAL, _NEXT, _OUT, _TCP),
+    (_SET_A, _NEXT, _NEXT, _ATTRIBUTES_AT),
+    (_SET_X, _NEXT, _NEXT, _STATUS),
+    (_LOAD_WORD, _NEXT, _NEXT, _ATTRIBUTE),
+    (_JUMP_EQUAL, _OUT, _NEXT, 0),
+    (_A_TO_X, _NEXT, _NEXT, 0),
+    (_WORD_AT_X, _NEXT, _NEXT, 4),
+    (_JUMP_IF_SET, _OUT, _NEXT, _ASSURED),
+    (_RETURN, _NEXT, _NEXT, 0),
+)
+
 
 _HINT = (
     "What was missed is seen by reading the table again. If this happens often, events come faster than they are read."
@@ -40,8 +75,24 @@ class OverrunError(KernelError):
     """The kernel had to drop events. The table itself is right: dump it, and go on draining."""
 
 
+def event_filter(ignore_ports: Collection[int], *, hide_unfinished_tcp: bool = False) -> bytes:
+    """A classic BPF program (struct sock_filter[]) that drops events nobody wants.
+
+    Args:
+        ignore_ports: Those caused by these netlink port ids.
+        hide_unfinished_tcp: Those of TCP connections that are not ASSURED, except that they end.
+    """
+    program = []
+    if hide_unfinished_tcp:
+        end = len(_HIDE_UNFINISHED_TCP)
+        for at, (code, if_true, if_false, value) in enumerate(_HIDE_UNFINISHED_TCP):
+            out = end - at - 1
+            program.append((code, out if if_true == _OUT else 0, out if if_false == _OUT else 0, value))
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in program) + port_filter(ignore_ports)
+
+
 def port_filter(ignore_ports: Collection[int]) -> bytes:
-    """A classic BPF program (struct sock_filter[]) that drops netlink messages caused by these port ids."""
+    """The part of `event_filter` about port ids."""
     if len(ignore_ports) > _IGNORE_MAX:
         raise ValueError(f"more than {_IGNORE_MAX} port ids")
     program = [(_LOAD_WORD, 0, 0, _PORT_AT)]
@@ -69,6 +120,7 @@ class EventSocket:
         *,
         receive_buffer: int = RECEIVE_BYTES,
         ignore_ports: Collection[int] = (),
+        hide_unfinished_tcp: bool = False,
     ) -> None:
         """Subscribe, in the network namespace of the calling thread.
 
@@ -76,6 +128,7 @@ class EventSocket:
             groups: Which events.
             receive_buffer: Bytes of events that the kernel keeps for us.
             ignore_ports: Netlink port ids of programs whose doings are not reported.
+            hide_unfinished_tcp: Do not report TCP connections before they are ASSURED.
 
         Raises:
             SystemCallError: No CAP_NET_ADMIN, or no ctnetlink in this kernel.
@@ -84,8 +137,8 @@ class EventSocket:
         self._slots = sockets.Slots(SLOTS, SLOT_BYTES)
         self._truncated = 0
         try:
-            if ignore_ports:
-                self._attach(port_filter(ignore_ports))
+            if ignore_ports or hide_unfinished_tcp:
+                self._attach(event_filter(ignore_ports, hide_unfinished_tcp=hide_unfinished_tcp))
             for group in groups:
                 self._socket.setsockopt(sockets.SOL_NETLINK, sockets.NETLINK_ADD_MEMBERSHIP, group)
         except OSError as error:

@@ -13,7 +13,7 @@ import pytest
 
 from appliance.net.conntrack import EventSocket, Group, Injector, OverrunError, count
 from appliance.net.conntrack import events as events_module
-from appliance.net.conntrack.entry import UDP
+from appliance.net.conntrack.entry import UDP, Status
 from appliance.net.conntrack.messages import build_delete, build_update
 from tests.netns.net.conntrack.connections import connection, create, messages, parsed, translated
 
@@ -81,6 +81,25 @@ def test_what_ignored_ports_do_is_not_reported(inside: Inside, injector: Injecto
         injector.send(build_delete(connection(2).orig, 0), 1)
         [event] = parsed(events.drain(10))
         assert (event.kind, event.port, event.orig) == (Group.NEW, other.port, connection(2).orig)
+
+
+@pytest.mark.parametrize("name", ["tcp, both", "tcp6, source", "udp, source", "icmp, source"])
+def test_an_unfinished_handshake_is_hidden_and_all_else_is_not(inside: Inside, injector: Injector, name: str) -> None:
+    entry = replace(translated()[name], status=Status(0))
+    if entry.tcp is not None:
+        entry = replace(entry, tcp=replace(entry.tcp, state=1))
+    with (
+        inside(Injector) as ignored,
+        inside(lambda: EventSocket(ALL, ignore_ports={ignored.port}, hide_unfinished_tcp=True)) as events,
+    ):
+        create(injector, [entry])
+        injector.send(build_update(replace(entry, timeout=20), 0), 1)
+        injector.send(build_update(translated()[name], 0), 1)
+        injector.send(build_delete(entry.orig, 0), 1)
+        create(ignored, [translated()[name]])
+        kinds = [event.kind for event in parsed(events.drain(10))]
+    hidden = [Group.NEW, Group.UPDATE] if entry.tcp is not None else []
+    assert [*hidden, *kinds] == [Group.NEW, Group.UPDATE, Group.UPDATE, Group.DESTROY]
 
 
 def test_packets_are_reported_as_nobodys_doing(inside: Inside, events: EventSocket) -> None:

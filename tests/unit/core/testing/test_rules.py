@@ -7,8 +7,8 @@ import functools
 import pytest
 
 from appliance.events import Health
-from appliance.plugin import Check, Finding, Probe, Service
-from appliance.testing.rules import check_problems, image_problems, shape, type_problems
+from appliance.plugin import Argument, Check, Command, Finding, Probe, Service, Where
+from appliance.testing.rules import check_problems, command_problems, image_problems, shape, type_problems
 
 
 async def look(_probe: Probe) -> Finding:
@@ -47,6 +47,17 @@ def test_a_generator_and_a_coroutine_are_no_answers() -> None:
 
 def test_two_checks_need_two_names() -> None:
     assert check_problems([check(look), check(look)]) == ["check 'x' is there 2 times"]
+
+
+@pytest.mark.parametrize(("name", "is_fine"), [("words...", True), ("--words...", False), ("...", False)])
+def test_a_positional_may_take_all_that_is_left(name: str, is_fine: bool) -> None:
+    def run(*, words: tuple[str, ...] = ()) -> int:
+        return len(words)
+
+    command = Command(
+        path=("say",), help="Say.", run=run, arguments=(Argument(name=name, help="what"),), where=Where.LOCAL
+    )
+    assert (command_problems([command]) == []) is is_fine
 
 
 def test_no_image_part_is_fine() -> None:
