@@ -80,7 +80,7 @@ class Demo:
         self._pause = pause
         self._shell_on_error = shell_on_error
         self._colour = colour
-        settings = NodeSettings(profile=profile)
+        settings = NodeSettings(profile=profile, pfsync={})
         self._lab = Lab(Topology(name=unique_name("demo")), settings=settings, pcap=pcap, keep_logs=keep_logs)
         self._scenes: list[Scene] = []
         self._step = 0
@@ -128,6 +128,8 @@ class Demo:
         print(f"  After {time.monotonic() - start:.1f} s: {describe(seen)}.\n")
         for node in self._lab.topology.node_names:
             self._run_on(node, "appliance", "show", "ha")
+        print("  The kernel's connection states of either node are in the other one's kernel, encrypted on their way:")
+        self._run_on("fw1", "appliance", "show", "pfsync")
 
     def _undisturbed(self) -> None:
         self._say("Send traffic from the client through the cluster to the server")
