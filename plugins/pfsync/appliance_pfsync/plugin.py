@@ -76,6 +76,6 @@ class Pfsync:
     def appliance_image(self) -> ImagePart:
         return ImagePart(
             packages=("nftables", "conntrack"),
-            kernel_modules=("nf_conntrack_netlink", "nf_nat", "nfnetlink_queue"),
+            kernel_modules=("nf_conntrack_netlink", "nf_nat", "nfnetlink_queue", "nft_queue"),
             sysctls={"net.netfilter.nf_conntrack_tcp_be_liberal": "1", "net.netfilter.nf_conntrack_tcp_loose": "1"},
         )

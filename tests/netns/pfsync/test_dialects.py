@@ -54,6 +54,16 @@ def test_nodes_that_speak_as_bsd_does_lose_no_connection(one: str, other: str) -
         assert connections.lost == []
 
 
+def test_unicast_peers_replicate_as_well() -> None:
+    with cluster({"fw1": {"peers": ["172.16.1.3"]}, "fw2": {"peers": ["172.16.1.2"]}}) as lab:
+        settle(lab)
+        flows.run(lab, "udp", COUNT)
+        wait_until(lambda: replicated(lab, "fw2") == COUNT, "fw2 has them", SOON_S)
+        sent = lab.exec("fw1", "timeout", "3", "tcpdump", "-c", "3", "-ni", "sync0", "ip proto 240", check=False).stdout
+        assert "172.16.1.3" in sent
+        assert "224.0.0.240" not in sent
+
+
 def test_native_and_bsd_do_not_understand_each_other_and_say_so() -> None:
     with cluster({"fw1": {"plain": True}, "fw2": {"plain": True, "version": "1400"}}) as lab:
         settle(lab)

@@ -7,6 +7,8 @@ import os
 import re
 import secrets
 import signal
+import socket
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -203,6 +205,51 @@ def test_keys_are_changed_under_traffic_without_a_loss(empty: Lab) -> None:
     finally:
         path.write_text(f"{new}\n{old}\n")
         empty.exec("fw2", "appliance", "ha", "switchover", check=False)
+
+
+def test_whatever_else_arrives_changes_nothing_and_is_counted(empty: Lab) -> None:
+    """Somebody on the sync network, who may even take the address of the other node."""
+    node, peer = empty.topology.namespace("fw2"), empty.topology.namespace("fw1")
+    flows.run(empty, "udp", COUNT)
+    wait_replicated(empty, "fw2", COUNT)
+    before = pfsync(empty, "fw2")["counters"]
+    captured = captured_datagrams(node, 4)
+    forged = [bytes((*each[:-1], each[-1] ^ 1)) for each in captured]
+    clear_all = struct.pack("!BBH16s", 5, 0, 48, bytes(16)) + struct.pack("!BBH", 0, 0, 1) + bytes(24)
+    send_datagrams(peer, [*captured, *forged, *(each[:20] for each in captured), clear_all, b"", b"N", bytes(9000)])
+    wanted = {"badver", "forged", "malformed"}
+    wait_until(
+        lambda: all(pfsync(empty, "fw2")["counters"].get(name, 0) > before.get(name, 0) for name in wanted),
+        f"all of {wanted} are counted",
+        SOON_S,
+    )
+    assert replicated(empty, "fw2") == COUNT
+    with idle_connection(empty):
+        wait_replicated(empty, "fw2", COUNT + 1)
+    assert pfsync(empty, "fw2")["peers"][0]["alive"]
+
+
+def captured_datagrams(namespace: str, count: int) -> list[bytes]:
+    """What the peer sends: hellos, once a second, and perhaps more."""
+
+    def listen() -> list[bytes]:
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, 240) as wire:
+            wire.settimeout(5)
+            return [wire.recv(65535)[20:] for _ in range(count)]
+
+    return netns.inside(namespace, listen)
+
+
+def send_datagrams(namespace: str, datagrams: list[bytes]) -> None:
+    """As the peer would, from its own namespace."""
+
+    def send() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, 240) as wire:
+            wire.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)
+            for datagram in datagrams:
+                wire.sendto(datagram, ("172.16.1.3", 0))
+
+    netns.inside(namespace, send)
 
 
 def test_another_key_is_refused_in_words_and_carp_goes_on() -> None:
