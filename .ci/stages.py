@@ -59,7 +59,7 @@ def lint() -> None:
 def types() -> None:
     """Mypy, strict, on the product and on the example plugin."""
     run(BIN / "mypy")
-    run(BIN / "mypy", EXAMPLE / "appliance_hello", ".ci/stages.py")
+    run(BIN / "mypy", EXAMPLE / "appliance_hello", ".ci/stages.py", ".ci/guest.py")
 
 
 def meta() -> None:
@@ -107,6 +107,11 @@ def netns() -> None:
     pytest("tests/netns", "--timeout", "180")
 
 
+def guest() -> None:
+    """Debian's own kernel, in a virtual machine: for what the kernel of this machine may lack."""
+    run(PYTHON, ROOT / ".ci" / "guest.py", "tests/guest")
+
+
 STAGES: dict[str, Callable[[], None]] = {
     "lint": lint,
     "types": types,
@@ -115,6 +120,7 @@ STAGES: dict[str, Callable[[], None]] = {
     "sim": sim,
     "wheel": wheel,
     "netns": netns,
+    "guest": guest,
 }
 
 

@@ -38,7 +38,7 @@ DRIVEN_BY = {
     "plugins/carp/virtualhost.py": "unit/plugins/carp/test_machine.py",
     "plugins/carp/vocabulary.py": "unit/plugins/carp/test_machine.py",
     # What only a kernel can answer is tested on one, and what is made of it with it.
-    "plugins/pfsync/deferral.py": "netns/pfsync/test_defer.py",
+    "plugins/pfsync/deferral.py": "guest/pfsync/test_defer.py",
     "plugins/pfsync/events.py": "netns/pfsync/test_replication.py",
     "plugins/pfsync/replicator.py": "netns/pfsync/test_replication.py",
     "plugins/pfsync/service.py": "netns/pfsync/test_replication.py",

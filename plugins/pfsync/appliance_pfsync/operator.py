@@ -78,7 +78,11 @@ class Operator:
             "counters": {
                 **dict(of.protocol.counters),
                 **dict(actor.counters),
-                **({f"defer_{name}": count for name, count in of.defer.counters.items()} if of.defer else {}),
+                **(
+                    {f"defer_{name}": count for name, count in of.defer.counters.items()}
+                    if of.defer is not None
+                    else {}
+                ),
                 **asdict(of.link.counters),
                 "created": table.created,
                 "updated": table.updated,

@@ -62,6 +62,7 @@ table inet proof {{
 def load(lab: Lab, node: str) -> None:
     """Makes a node that has power a firewall. Once per boot, at once: states that arrive need the NAT chains."""
     namespace = lab.topology.namespace(node)
+    netns.nft(namespace, ruleset(lab.topology))  # first: it brings the module that has the sysctls
     netns.write_sysctls(
         namespace,
         {
@@ -70,7 +71,6 @@ def load(lab: Lab, node: str) -> None:
             "net/netfilter/nf_conntrack_udp_timeout_stream": str(IDLE_TIMEOUT_S),
         },
     )
-    netns.nft(namespace, ruleset(lab.topology))
 
 
 def boot(lab: Lab, node: str) -> None:

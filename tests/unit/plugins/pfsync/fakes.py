@@ -13,6 +13,7 @@ import numpy as np
 from appliance.events import Alarm, Event
 from appliance.net.conntrack.entry import TCP
 from appliance_pfsync.alarms import Alarms
+from appliance_pfsync.defer import Defer
 from appliance_pfsync.effects import Actor
 from appliance_pfsync.filters import LocalAddresses
 from appliance_pfsync.flow import FLOW4, FLOW6, Flows, Op, key_hashes
@@ -155,7 +156,7 @@ class PaperReplicator:
         self.is_running = True
         self.is_behind = False
         self.snapshot: Snapshot | None = None
-        self.defer: SimpleNamespace | None = None
+        self.defer: Defer | None = None
         self.released: list[int] = []
         self.began: Counter[str] = Counter()
         """What was begun, by name."""

@@ -11,9 +11,11 @@ import trio.testing
 from appliance.errors import RefusedError, UsageError
 from appliance.events import Health, Request
 from appliance_pfsync import operator
+from appliance_pfsync.defer import Defer
 from appliance_pfsync.events import CountStates, FlushStates, GetPfsync, GetStates, KillStates, ResyncStates
 from appliance_pfsync.flow import ICMP, UDP, Op
 from appliance_pfsync.operator import Operator
+from tests.unit.plugins.pfsync.deferred import FakeQueue
 from tests.unit.plugins.pfsync.fakes import OWN, PaperReplicator, flows, flows6, joined, ports, report
 
 
@@ -57,6 +59,14 @@ def test_a_lag_that_is_not_known_is_no_number() -> None:
     assert (answer["peer"], answer["lag_ms"], answer["peer_states"]) == ("fw2", None, None)
     of.protocol.peers = []
     assert ask(of, GetPfsync())["peer"] is None
+
+
+def test_the_counters_of_deferral_are_there_while_nothing_is_held() -> None:
+    of = PaperReplicator()
+    assert not [name for name in ask(of, GetPfsync())["counters"] if name.startswith("defer_")]
+    of.defer = Defer(FakeQueue())
+    of.defer.counters["held"] = 3
+    assert ask(of, GetPfsync())["counters"]["defer_held"] == 3
 
 
 def test_every_counter_is_in_the_report() -> None:
