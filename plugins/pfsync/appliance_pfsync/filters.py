@@ -17,6 +17,9 @@ PFSYNC, CARP = 240, 112
 _BROADCAST4 = 0xFFFF_FFFF
 _LOOPBACK6 = np.void((1).to_bytes(16, "big"))
 _NO_LABELS = np.void(bytes(16))
+_TCP_FIELDS = ("tcp_state", "tcp_flags_orig", "tcp_flags_reply", "wscale")
+FEW = 64
+"""Records up to which single steps are faster than arrays."""
 _ADDRESSES = ("orig_src", "orig_dst", "reply_src", "reply_dst")
 _HANDSHAKE = np.zeros(256, np.bool_)
 _HANDSHAKE[[TcpState.SYN_SENT, TcpState.SYN_RECV, TcpState.SYN_SENT2]] = True
@@ -111,6 +114,42 @@ def coalesce(flows: Flows) -> Flows:
 
     A flow is its key (`KEY4`, `KEY6`), compared byte by byte; the hash only brings equal ones together.
     """
+    return _coalesce_few(flows) if len(flows) <= FEW else _coalesce_many(flows)
+
+
+def _coalesce_few(flows: Flows) -> Flows:
+    """One by one: for the batches of a quiet node it takes a tenth of the time."""
+    raw, size = bytearray(flows.tobytes()), flows.dtype.itemsize
+    key = KEY4 if size == FLOW4.itemsize else KEY6
+    last: dict[bytes, tuple[int, int]] = {}  # the last end, and the last word of the life after it; -1 for none
+    for start in range(0, len(raw), size):
+        name = bytes(raw[start + key.start : start + key.stop])
+        end, before = last.get(name, (-1, -1))
+        if raw[start] >= Op.DELETE:
+            last[name] = (start, -1)
+            continue
+        if before >= 0:
+            _inherit(raw, before, start, size)
+        last[name] = (end, start)
+    kept = sorted(start for pair in last.values() for start in pair if start >= 0)
+    if len(kept) == len(flows):
+        return flows
+    return np.frombuffer(bytearray().join([raw[start : start + size] for start in kept]), flows.dtype)
+
+
+def _inherit(raw: bytearray, before: int, heir: int, size: int) -> None:
+    """Put into a record what the one before it, of the same life, said and it does not."""
+    if raw[before] == Op.INSERT:
+        raw[heir] = Op.INSERT
+    labels = size - 16
+    tcp = labels - len(_TCP_FIELDS)  # a byte each, in front of the labels
+    if not raw[heir + tcp]:
+        raw[heir + tcp : heir + labels] = raw[before + tcp : before + labels]
+    if not any(raw[heir + labels : heir + size]):
+        raw[heir + labels : heir + size] = raw[before + labels : before + size]
+
+
+def _coalesce_many(flows: Flows) -> Flows:
     order, is_first = _by_flow(flows)
     if is_first.all():
         return flows
@@ -136,7 +175,7 @@ def _complete(grouped: Flows, last: Mask, life: npt.NDArray[np.intp]) -> None:
     rows = np.arange(len(grouped))
     for has, take in (
         (grouped["op"] == Op.INSERT, ["op"]),
-        (grouped["tcp_state"] != 0, ["tcp_state", "tcp_flags_orig", "tcp_flags_reply", "wscale"]),
+        (grouped["tcp_state"] != 0, list(_TCP_FIELDS)),
         (grouped["labels"] != _NO_LABELS, ["labels"]),
     ):
         latest = np.maximum.accumulate(np.where(has, rows, -1))

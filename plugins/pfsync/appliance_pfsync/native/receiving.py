@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 NACK_S = 0.002
 NACK_AGAIN_S = 0.02
-ACK_S = 0.005
+ACK_S = 0.02
 ACK_EVERY = 16
 """Datagrams: a bulk update waits for these, so they should not wait long."""
 RANGES_MAX = 64

@@ -215,3 +215,5 @@ def test_whole_batches_are_coalesced_by_the_same_rules(
         if collide:  # a hash that is equal for different flows must not matter
             patch.setattr(filters, "key_hashes", lambda flows: key_hashes(flows) % np.uint64(2))
         assert coalesce(flows).tobytes() == plainly(flows)
+        patch.setattr(filters, "FEW", 0)
+        assert coalesce(flows).tobytes() == plainly(flows)
