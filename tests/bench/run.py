@@ -1,7 +1,9 @@
 """``make bench``: measures this project beside its peers, in the same run, and prints tables.
 
     run.py [--runs 20] [--fast-runs 20] [--peer-runs 5] [--at-once 1]
-           [--only failover|small|scale|endurance] [--load idle|busy] [--write docs/benchmarks.md]
+           [--only failover|small|scale|endurance|states|takeover] [--load idle|busy] [--write docs/benchmarks.md]
+    run.py --only states [--quick] [--runs 3] [--seconds 6] [--states 100000] [--part cost …] [--system ours …]
+    run.py --only takeover [--quick] [--runs 20] [--states 0 …] [--part death …] [--system ours …] [--interval 1]
 
 Nothing here gates the tests. Numbers depend on the machine; ratios between systems of one run mean more.
 """
@@ -9,20 +11,27 @@ Nothing here gates the tests. Numbers depend on the machine; ratios between syst
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import os
 import platform
+import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 import endurance
 import failover
 import small
+import states
+import statestables
+import takeover
 from failover import Gaps, measure
 from systems import Appliance, System, require_tools, rivals
 
@@ -131,20 +140,60 @@ def endurance_text(minutes: float) -> str:
     )
 
 
+def states_text(options: argparse.Namespace) -> str:
+    """What replicating states costs."""
+    base = states.QUICK if options.quick else states.Options()
+    wanted = {"runs": options.runs, "seconds": options.seconds, "bulk": options.states and options.states[0],
+              "parts": options.part, "systems": options.system}  # fmt: skip
+    return statestables.text(states.measure(_changed(base, wanted), say))
+
+
+def takeover_text(options: argparse.Namespace) -> str:
+    """Who lives through a takeover."""
+    base = takeover.QUICK if options.quick else takeover.Options()
+    wanted = {"runs": options.runs, "sizes": options.states, "scenarios": options.part, "systems": options.system,
+              "peer_runs": options.peer_runs or options.runs, "interval_s": options.interval,
+              "ordinary": options.ordinary}  # fmt: skip
+    return takeover.table(takeover.measure(_changed(base, wanted), say))
+
+
+Chosen = TypeVar("Chosen", states.Options, takeover.Options)
+
+
+def _changed(base: Chosen, wanted: dict[str, Any]) -> Chosen:
+    given: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in wanted.items() if v is not None
+    }
+    for name, allowed in (("parts", states.PARTS), ("scenarios", takeover.SCENARIOS)):
+        if unknown := set(given.get(name, ())) - set(allowed):
+            raise SystemExit(f"--part {', '.join(sorted(unknown))} does not exist: {', '.join(allowed)}")
+    if unknown := set(given.get("systems", ())) - set(base.systems):
+        raise SystemExit(f"--system {', '.join(sorted(unknown))} does not exist: {', '.join(base.systems)}")
+    return dataclasses.replace(base, **given)
+
+
 def main() -> None:
     """Parse, measure, print, write."""
     parser = argparse.ArgumentParser(description="Benchmarks against real peers.")
-    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--runs", type=int, help="20; states: 3")
     parser.add_argument("--fast-runs", type=int, default=20)
-    parser.add_argument("--peer-runs", type=int, default=5)
+    parser.add_argument("--peer-runs", type=int, help="5; takeover: as --runs")
     parser.add_argument("--at-once", type=int, default=1, help="labs side by side: quicker, and noisier")
-    parser.add_argument("--only", choices=("failover", "small", "scale", "endurance"))
+    parser.add_argument("--only", choices=("failover", "small", "scale", "endurance", "states", "takeover"))
     parser.add_argument("--load", choices=failover.LOADS, help="only the failovers of an idle or of a busy machine")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long false takeovers are counted")
+    parser.add_argument("--quick", action="store_true", help="states, takeover: about a minute per system")
+    parser.add_argument("--seconds", type=float, help="states: how long each load lasts")
+    parser.add_argument("--states", type=int, nargs="+", help="states: size of the bulk; takeover: sizes of the table")
+    parser.add_argument("--part", nargs="+", help=f"{', '.join(states.PARTS)}; {', '.join(takeover.SCENARIOS)}")
+    parser.add_argument("--system", nargs="+", help=f"{', '.join(states.MODES)}; {', '.join(takeover.SYSTEMS)}")
+    parser.add_argument("--interval", type=float, help="takeover: seconds between keepalived's adverts")
+    parser.add_argument("--ordinary", action="store_true", help="takeover: a firewall that is not strict")
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     require_tools()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # so that labs are taken down
     start = time.monotonic()
     sections = []
     if options.only in (None, "small"):
@@ -155,8 +204,12 @@ def main() -> None:
         sections.append("### False takeovers\n\n" + endurance_text(options.minutes))
     if options.only in (None, "failover"):
         loads = (options.load,) if options.load else failover.LOADS
-        found = run_failover(options.runs, options.fast_runs, options.peer_runs, options.at_once, loads)
+        found = run_failover(options.runs or 20, options.fast_runs, options.peer_runs or 5, options.at_once, loads)
         sections.append("### Gap in milliseconds: median / p95 / max\n\n" + failover_table(found))
+    if options.only in (None, "states"):
+        sections.append("### States\n\n" + states_text(options))
+    if options.only == "takeover":  # it takes hours: only when it is asked for
+        sections.append("### Connections that live through a takeover\n\n" + takeover_text(options))
     head = (
         f"Measured {datetime.now(UTC):%Y-%m-%d} on {os.cpu_count()} cores, Linux {platform.release()}, "
         f"Python {platform.python_version()}, in {(time.monotonic() - start) / 60:.0f} minutes."

@@ -18,6 +18,8 @@ _BROADCAST4 = 0xFFFF_FFFF
 _LOOPBACK6 = np.void((1).to_bytes(16, "big"))
 _NO_LABELS = np.void(bytes(16))
 _TCP_FIELDS = ("tcp_state", "tcp_flags_orig", "tcp_flags_reply", "wscale")
+_INSERT, _DELETE = int(Op.INSERT), int(Op.DELETE)
+"""Looking up a member of an enumeration takes longer than all else that is done with it."""
 FEW = 64
 """Records up to which single steps are faster than arrays."""
 _ADDRESSES = ("orig_src", "orig_dst", "reply_src", "reply_dst")
@@ -125,7 +127,7 @@ def _coalesce_few(flows: Flows) -> Flows:
     for start in range(0, len(raw), size):
         name = bytes(raw[start + key.start : start + key.stop])
         end, before = last.get(name, (-1, -1))
-        if raw[start] >= Op.DELETE:
+        if raw[start] >= _DELETE:
             last[name] = (start, -1)
             continue
         if before >= 0:
@@ -139,8 +141,8 @@ def _coalesce_few(flows: Flows) -> Flows:
 
 def _inherit(raw: bytearray, before: int, heir: int, size: int) -> None:
     """Put into a record what the one before it, of the same life, said and it does not."""
-    if raw[before] == Op.INSERT:
-        raw[heir] = Op.INSERT
+    if raw[before] == _INSERT:
+        raw[heir] = _INSERT
     labels = size - 16
     tcp = labels - len(_TCP_FIELDS)  # a byte each, in front of the labels
     if not raw[heir + tcp]:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from appliance_pfsync.flow import Op
+from appliance_pfsync.native import rounds as rounds_module
 from appliance_pfsync.native import sending
 from appliance_pfsync.native.effects import (
     AuditDone,
@@ -395,7 +396,8 @@ def test_what_is_under_way_is_no_difference() -> None:
     assert not any(done.sent or done.wanted or done.deleted for done in audits)
 
 
-def test_a_large_difference_is_repaired_in_bounded_rounds() -> None:
+def test_a_large_difference_is_repaired_in_bounded_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds_module, "ROUND_MAX", 20_000)
     network = cluster(2)
     a, b = network.nodes
     a.change_silently(flows_of(list(range(50_000))))

@@ -2,8 +2,8 @@
 
 Of two nodes the one with the smaller name begins, every `audit_s`, with all its peers at once, so that one
 snapshot serves for all. A loss on either side makes it begin soon: once after `SOON_S` and once more when what
-was under way then is settled, but never twice within `PAUSE_S`. So does a round that could not look at
-everything.
+was under way then is settled, but never twice within `PAUSE_S`. After a round that could not look at
+everything the next one begins after `FRESH_S`.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Auditor:
                 self._next_bucket[name] = each.next_bucket
                 done = each.summary()
                 if not done.complete:
-                    self._due = min(self._due, max(now + SOON_S, self._begun_at + PAUSE_S))
+                    self._due = min(self._due, now + FRESH_S)  # the snapshots of this round are too old then
                 effects.append(done)
         return effects
 

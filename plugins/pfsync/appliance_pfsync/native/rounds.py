@@ -32,7 +32,7 @@ from appliance_pfsync.native.memory import Memory
 
 HEAD = struct.Struct("!II")
 """Number of the round, and what the kind makes of it."""
-ROUND_MAX = 20_000
+ROUND_MAX = 50_000
 """Hashes that are listed, and so flows that are repaired, in one round."""
 LISTED_MAX = 4 * ROUND_MAX
 """More than a peer of good faith lists: its buckets may have grown since it was asked."""
