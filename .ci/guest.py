@@ -11,14 +11,17 @@ virtualization: some five seconds until Python starts. Only the standard library
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -28,11 +31,12 @@ META_PACKAGE = "linux-image-amd64"
 EARLY_MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
 """What finds the files of this machine; everything else is loaded from there."""
 BUSYBOX = Path("/bin/busybox")
+COMMANDS = ("qemu-system-x86_64", "apt-get", "apt-cache", "dpkg-deb", "depmod", str(BUSYBOX))
 APPLETS = ("sh", "mount", "mkdir", "ln", "insmod", "chroot", "poweroff", "echo", "ip")
 MEMORY_MB = 1536
 BOOT_S, RUN_S = 120, 600
 UP, ENDED = "guest is up", "guest exit status "
-KERNEL_LINE = "console=ttyS0 quiet loglevel=3 panic=-1"
+KERNEL_LINE = "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off"
 INIT = """#!/bin/sh
 export PATH=/bin
 mount -t proc p /proc; mount -t sysfs s /sys; mount -t devtmpfs d /dev
@@ -62,7 +66,10 @@ class GuestError(Exception):
 
 def main(arguments: list[str]) -> int:
     """Boot, run pytest with these arguments, and return its exit status."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exit ends the machine too, death would not
+    os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
     try:
+        check_commands()
         kernel = unpacked_kernel()
         with tempfile.TemporaryDirectory(prefix="appliance-guest-") as folder:
             initrd = Path(folder) / "initrd"
@@ -73,12 +80,33 @@ def main(arguments: list[str]) -> int:
         return 1
 
 
+def check_commands(commands: Iterable[str] = COMMANDS) -> None:
+    """Raise `GuestError` that names what is not installed."""
+    missing = [command for command in commands if shutil.which(command) is None]
+    if missing:
+        raise GuestError(f"needs {', '.join(missing)}; `make setup` installs what is missing")
+
+
 # --- the kernel --------------------------------------------------------------------------------------------------
 
 
 def unpacked_kernel() -> Path:
     """The folder of the newest kernel of Debian's: ``vmlinuz`` and ``modules``; made on first use."""
-    package = kernel_package(output("apt-cache", "depends", META_PACKAGE))
+    try:
+        return unpacked(newest_kernel())
+    except (GuestError, subprocess.CalledProcessError) as error:
+        print(f"guest: the package lists are old or absent: apt-get update ({error})", flush=True)
+    subprocess.run(["apt-get", "-qq", "update"], check=True, timeout=RUN_S)
+    return unpacked(newest_kernel())
+
+
+def newest_kernel() -> str:
+    """The package that the lists of this machine name; those may be older than what can be downloaded."""
+    return kernel_package(output("apt-cache", "depends", META_PACKAGE))
+
+
+def unpacked(package: str) -> Path:
+    """The folder of this kernel, downloaded unless it is there already."""
     place = CACHE / package
     if (place / "complete").exists():
         return place
@@ -189,21 +217,30 @@ def qemu_command(vmlinuz: Path, initrd: Path) -> list[str]:
 
 def boot(command: list[str], boot_s: float = BOOT_S, run_s: float = RUN_S) -> int:
     """Start it, show what it prints, and return the exit status of the command in it."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace")
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
     assert process.stdout is not None
-    clock = threading.Timer(boot_s, process.kill)
+    is_late = threading.Event()
+
+    def expire() -> None:
+        is_late.set()
+        process.kill()
+
+    clock = threading.Timer(boot_s, expire)
     clock.start()
-    status, is_up = None, False
+    status, is_up, last = None, False, deque[str](maxlen=20)
     try:
         for line in process.stdout:
             text = line.rstrip()
+            last.append(text)
             if text.endswith(UP):
                 is_up = True
                 clock.cancel()
-                clock = threading.Timer(run_s, process.kill)
+                clock = threading.Timer(run_s, expire)
                 clock.start()
-            elif ENDED in text:
-                status = int(text.partition(ENDED)[2])
+            elif found := re.search(rf"{ENDED}(\d+)", text):  # a message of the kernel may follow in the same line
+                status = int(found[1])
             elif is_up and status is None:
                 print(text, flush=True)
     finally:
@@ -212,8 +249,10 @@ def boot(command: list[str], boot_s: float = BOOT_S, run_s: float = RUN_S) -> in
         process.wait()
         process.stdout.close()
     if status is None:
-        where = f"did not finish within {run_s:g} s" if is_up else f"did not boot within {boot_s:g} s"
-        raise GuestError(f"the virtual machine {where}; started as: {shlex.join(command)}")
+        what, limit = ("finish", run_s) if is_up else ("boot", boot_s)
+        how = f"did not {what} within {limit:g} s" if is_late.is_set() else f"ended by itself and did not {what}"
+        said = "\n    ".join(last)
+        raise GuestError(f"the virtual machine {how}; started as: {shlex.join(command)}; its last lines:\n    {said}")
     return status
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -25,7 +27,8 @@ def guest() -> ModuleType:
 
 def files(archive: bytes) -> dict[str, tuple[int, bytes]]:
     """Mode and content of every file of a cpio archive, up to its end."""
-    found, at = {}, 0
+    found: dict[str, tuple[int, bytes]] = {}
+    at = 0
     while True:
         assert archive[at : at + 6] == b"070701"
         numbers = [int(archive[at + 6 + 8 * n : at + 14 + 8 * n], 16) for n in range(13)]
@@ -69,6 +72,17 @@ def test_the_first_root_runs_the_command_and_says_how_it_ended(
     assert f"mount --bind /host{tmp_path}/modules".encode() in init
 
 
+def test_the_machine_reads_our_files_and_reaches_no_network(guest: ModuleType) -> None:
+    command = guest.qemu_command(Path("/k/vmlinuz"), Path("/i/initrd"))
+    given = dict(pairwise(command))
+    assert "readonly=on" in given["-virtfs"].split(",")
+    assert given["-nic"] == "none"
+    assert given["-accel"].startswith("tcg")
+    assert (given["-kernel"], given["-initrd"]) == ("/k/vmlinuz", "/i/initrd")
+    assert "panic=-1" in given["-append"]
+    assert "-no-reboot" in command, "after a panic it ends instead of starting again"
+
+
 def test_the_exit_status_of_the_guest_is_that_of_its_command(
     guest: ModuleType, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,6 +100,61 @@ def test_a_guest_that_hangs_is_ended(guest: ModuleType, is_up: bool) -> None:
     assert time.monotonic() - began < 30
 
 
-def test_a_guest_that_ends_without_a_word_is_an_error(guest: ModuleType) -> None:
-    with pytest.raises(guest.GuestError, match="did not boot"):
-        guest.boot([sys.executable, "-c", "print('panic')"])
+def test_a_guest_that_ends_too_early_is_an_error_with_what_it_said(guest: ModuleType) -> None:
+    with pytest.raises(guest.GuestError, match=r"ended by itself and did not boot.*\n +no such mount"):
+        guest.boot([sys.executable, "-c", "print('no such mount')"])
+
+
+def test_a_message_of_the_kernel_behind_the_exit_status_does_no_harm(guest: ModuleType) -> None:
+    assert guest.boot([sys.executable, "-c", f"print('{guest.UP}'); print('{guest.ENDED}4[   12.3] reboot')"]) == 4
+
+
+def test_what_is_not_installed_is_named(guest: ModuleType) -> None:
+    with pytest.raises(guest.GuestError, match=r"needs no-such-qemu; `make setup`"):
+        guest.check_commands(["sh", "no-such-qemu"])
+
+
+def test_a_kernel_that_is_no_longer_offered_is_looked_up_again_with_new_lists(
+    guest: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = tmp_path / "lists"
+    lists.write_text("old")
+    (tmp_path / "apt-get").write_text(f"#!/bin/sh\necho new > {lists}\n")
+    (tmp_path / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    def unpacked(package: str) -> Path:
+        if package == "old":
+            raise subprocess.CalledProcessError(100, ["apt-get", "download", package])
+        return tmp_path / package
+
+    monkeypatch.setattr(guest, "newest_kernel", lambda: lists.read_text().strip())
+    monkeypatch.setattr(guest, "unpacked", unpacked)
+    assert guest.unpacked_kernel() == tmp_path / "new"
+
+
+def test_the_machine_ends_when_its_runner_is_asked_to(guest: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "machine").write_text(f"echo $$ > {tmp_path}/pid.new; mv {tmp_path}/pid.new {tmp_path}/pid; sleep 60")
+    runner = (
+        f"import sys; sys.path.insert(0, {str(ROOT / '.ci')!r}); sys.dont_write_bytecode = True; import guest; "
+        "guest.check_commands = lambda: None; guest.unpacked_kernel = lambda: guest.Path('.'); "
+        "guest.initramfs = lambda *_: b''; "
+        f"guest.qemu_command = lambda *_: ['sh', {str(tmp_path / 'machine')!r}]; sys.exit(guest.main([]))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", runner])
+    try:
+        assert eventually_exists(tmp_path / "pid")
+        process.terminate()
+        assert process.wait(20) == 1
+    finally:
+        process.kill()
+        process.wait()
+    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+
+
+def eventually_exists(path: Path) -> bool:
+    """Whether the file is there within 20 s."""
+    end = time.monotonic() + 20
+    while not path.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    return path.exists()
