@@ -47,7 +47,7 @@ mount -t 9p -o trans=virtio,version=9p2000.L,ro,msize=512000,cache=loose host /h
 mount -t tmpfs t /top; mkdir /top/upper /top/work
 mount -t overlay -o lowerdir=/host,upperdir=/top/upper,workdir=/top/work o /root || poweroff -f
 mount -t proc p /root/proc; mount -t sysfs s /root/sys; mount --bind /dev /root/dev
-for place in run tmp var/tmp; do mount -t tmpfs t /root/$place; done
+mount -t tmpfs t /root/run
 mkdir -p /root/run/netns /root/lib/modules /root/dev/pts; mount -t devpts d /root/dev/pts
 mount --bind /host{modules} /root/lib/modules
 ip link set lo up

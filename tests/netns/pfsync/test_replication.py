@@ -11,6 +11,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from appliance.lab import Lab, Topology, netns
 from appliance.lab.config import NodeSettings, key_path
 from appliance.lab.lab import unique_name
 from appliance.lab.waiting import LabTimeoutError, wait_until
+from appliance_pfsync.native.header import DATA, HELLO
 from tests.netns.pfsync import flows, natrules
 from tests.netns.pfsync.connections import answers, idle_connection, opened, pfsync, replicated
 
@@ -210,10 +212,12 @@ def test_keys_are_changed_under_traffic_without_a_loss(empty: Lab) -> None:
 def test_whatever_else_arrives_changes_nothing_and_is_counted(empty: Lab) -> None:
     """Somebody on the sync network, who may even take the address of the other node."""
     node, peer = empty.topology.namespace("fw2"), empty.topology.namespace("fw1")
-    flows.run(empty, "udp", COUNT)
+    with ThreadPoolExecutor(1) as pool:
+        capture = pool.submit(captured_datagrams, node)
+        flows.run(empty, "udp", COUNT, rate=COUNT / 2)
+        captured = capture.result()
     wait_replicated(empty, "fw2", COUNT)
     before = pfsync(empty, "fw2")["counters"]
-    captured = captured_datagrams(node, 4)
     forged = [bytes((*each[:-1], each[-1] ^ 1)) for each in captured]
     clear_all = struct.pack("!BBH16s", 5, 0, 48, bytes(16)) + struct.pack("!BBH", 0, 0, 1) + bytes(24)
     send_datagrams(peer, [*captured, *forged, *(each[:20] for each in captured), clear_all, b"", b"N", bytes(9000)])
@@ -229,13 +233,16 @@ def test_whatever_else_arrives_changes_nothing_and_is_counted(empty: Lab) -> Non
     assert pfsync(empty, "fw2")["peers"][0]["alive"]
 
 
-def captured_datagrams(namespace: str, count: int) -> list[bytes]:
-    """What the peer sends: hellos, once a second, and perhaps more."""
+def captured_datagrams(namespace: str) -> list[bytes]:
+    """What the peer sends: hellos, once a second, and states."""
 
     def listen() -> list[bytes]:
+        found: list[bytes] = []
         with socket.socket(socket.AF_INET, socket.SOCK_RAW, 240) as wire:
-            wire.settimeout(5)
-            return [wire.recv(65535)[20:] for _ in range(count)]
+            wire.settimeout(SOON_S)
+            while {each[1] for each in found} < {HELLO, DATA}:
+                found.append(wire.recv(65535)[20:])
+        return found[-20:]
 
     return netns.inside(namespace, listen)
 
