@@ -218,10 +218,11 @@ def test_whatever_else_arrives_changes_nothing_and_is_counted(empty: Lab) -> Non
         captured = capture.result()
     wait_replicated(empty, "fw2", COUNT)
     before = pfsync(empty, "fw2")["counters"]
-    forged = [bytes((*each[:-1], each[-1] ^ 1)) for each in captured]
+    # With a counter that has not been seen: the others are refused as replayed before anybody decrypts them.
+    forged = [each[:8] + bytes((0, 1)) + each[10:] for each in captured if each[1] == DATA]
     clear_all = struct.pack("!BBH16s", 5, 0, 48, bytes(16)) + struct.pack("!BBH", 0, 0, 1) + bytes(24)
     send_datagrams(peer, [*captured, *forged, *(each[:20] for each in captured), clear_all, b"", b"N", bytes(9000)])
-    wanted = {"badver", "forged", "malformed"}
+    wanted = {"badver", "forged", "malformed", "replayed"}
     wait_until(
         lambda: all(pfsync(empty, "fw2")["counters"].get(name, 0) > before.get(name, 0) for name in wanted),
         f"all of {wanted} are counted",
