@@ -13,7 +13,7 @@ setup:  ## install what is missing: Debian packages, .venv, the project
 demo: setup  ## the example cluster on this machine: a failover, measured (root)
 	@.venv/bin/appliance lab demo
 
-test: setup  ## lint, types, contracts, unit, simulation, wheel, example plugin, real kernel (root)
+test: setup  ## lint, types, contracts, unit, simulation, wheel, example plugin, real kernel, qemu (root)
 	@$(PY) .ci/stages.py
 
 lint: setup  ## ruff's rules and formatting
@@ -25,7 +25,7 @@ types: setup  ## mypy, strict
 format: setup  ## format the code and sort imports
 	@.venv/bin/ruff check --select I --fix -q . && .venv/bin/ruff format .
 
-bench: setup  ## failover and throughput numbers against ucarp and keepalived (root)
+bench: setup  ## failover and replication numbers against ucarp, keepalived and conntrackd (root)
 	@$(PY) tests/bench/run.py
 
 clean:  ## remove everything that was built or installed here
