@@ -17,6 +17,8 @@ class LogicalInterface:
     device: str
     """Kernel device that carries it (for a VLAN: the VLAN's own device)."""
     addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
+    mtu: int | None = None
+    """As configured; `None` leaves the device's own."""
 
 
 @runtime_checkable

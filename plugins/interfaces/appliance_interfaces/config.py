@@ -85,7 +85,7 @@ class InterfacesConfig(Model, RootModel[dict[InterfaceName, InterfaceTable]]):
     def logical_interfaces(self) -> Mapping[str, LogicalInterface]:
         """All of them by logical name (`appliance.config.ProvidesInterfaces`)."""
         return {
-            name: LogicalInterface(name=name, device=table.device_name, addresses=tuple(table.addresses))
+            name: LogicalInterface(name=name, device=table.device_name, addresses=tuple(table.addresses), mtu=table.mtu)
             for name, table in self.root.items()
         }
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from appliance.config import Config, LogicalInterface, Model, ProvidesInterfaces, Scope
 from appliance.config.types import InterfaceName, Ip
-from appliance_pfsync.settings import PfsyncSettings
+from appliance_pfsync.settings import MTU_MAX, PfsyncSettings
 
 PEERS_MAX = 7
 """A cluster of eight nodes; every state is sent to each of them."""
@@ -60,6 +60,7 @@ def settings_of(config: Config) -> PfsyncSettings:
         max_states=table.max_states,
         bulk_timeout_s=table.bulk_timeout,
         audit_s=table.audit,
+        mtu=min(interface.mtu or MTU_MAX, MTU_MAX),
     )
 
 

@@ -10,12 +10,14 @@ import contextlib
 import math
 import os
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 
 import trio
 
 from appliance.errors import ApplianceError
 from appliance.events import Health, KernelEventsLost, Role, RoleChanged
 from appliance.net import conntrack
+from appliance.net.fastpath import Netlink
 from appliance.net.nftset import NetfilterSocket
 from appliance.plugin.context import Context, Overflow, Started, Subscription
 from appliance_pfsync import deferral, dialect, ruleset
@@ -213,12 +215,19 @@ class Replicator:
             return
         self.alarms.clear("key")
         if not self.is_running:
-            self.protocol = dialect.make(self.settings, keyring)
+            self.protocol = dialect.make(self._fitting_settings(), keyring)
             self.protocol.is_owner = self.is_owner
             self.is_running = True
         elif keyring is not None:
             self.protocol.set_keyring(keyring, trio.current_time())
             self.ctx.log.info("pfsync_keys_changed", keys=[key.name for key in keyring.keys])
+
+    def _fitting_settings(self) -> PfsyncSettings:
+        """With the MTU of the device as it is now; the interfaces have been set up before this service starts."""
+        with Netlink() as kernel:
+            link = kernel.link(self.settings.device)
+        mtu = min(self.settings.mtu, link.mtu) if link else self.settings.mtu
+        return replace(self.settings, mtu=mtu)
 
     def _look_at_link(self) -> None:
         if not self.link.is_current:

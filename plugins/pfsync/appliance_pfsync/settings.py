@@ -13,6 +13,8 @@ from typing import Literal
 Version = Literal["native", "1301", "1400", "1500", "openbsd"]
 BSD_VERSIONS: tuple[Version, ...] = ("1301", "1400", "1500", "openbsd")
 
+MTU_MAX = 1500
+"""Peers may have no more than Ethernet's usual MTU, whatever this device takes."""
 GROUP_V4 = "224.0.0.240"
 """Where pfsync is sent without configured peers (pfsync(4))."""
 GROUP_V6 = "ff12::f0"
@@ -38,7 +40,8 @@ class PfsyncSettings:
     max_states: int | None = None
     bulk_timeout_s: float = 60.0
     audit_s: float = 30.0
-    mtu: int = 1500
+    mtu: int = MTU_MAX
+    """Bytes of the largest IP packet that is sent; less when the device takes less."""
 
     @property
     def is_native(self) -> bool:

@@ -132,6 +132,26 @@ def test_the_second_node_says_how_far_it_is(empty: Lab) -> None:
     assert "authenticated and encrypted" in said(empty, "fw2", "show", "pfsync")
 
 
+def test_datagrams_fit_a_sync_interface_with_a_small_mtu() -> None:
+    with Lab(Topology(name=unique_name("p")), settings=NodeSettings(pfsync={})) as lab:
+        lab.wait_settled("fw1")
+        for node in NODES:
+            natrules.load(lab, node)
+            lab.stop(node)
+            lab.exec(node, "ip", "link", "set", "sync0", "mtu", "1280")
+            lab.start(node)
+        lab.wait_settled("fw1")
+        flows.sink(lab)
+        flows.run(lab, "udp", COUNT)
+        wait_replicated(lab, "fw2", COUNT)  # many to a datagram
+        lab.stop("fw2")
+        lab.exec("fw2", "conntrack", "-F", check=False)
+        lab.start("fw2")
+        wait_replicated(lab, "fw2", COUNT)  # and a bulk update
+        for node in NODES:
+            assert pfsync(lab, node)["counters"].get("oerrors", 0) == 0
+
+
 def test_killed_and_flushed_states_are_gone_on_both_nodes(empty: Lab) -> None:
     flows.run(empty, "udp", COUNT)
     with idle_connection(empty) as connection:
