@@ -19,6 +19,8 @@ DRIVEN_BY = {
     "core/plugin/hookspecs.py": "meta/test_hooks.py",
     "core/plugin/node.py": "unit/core/config/test_model.py",
     # Parts of one mechanism that are tested together, through its front.
+    "core/plugin/ruleset.py": "unit/core/net/test_ruleset.py",
+    "core/events/ruleset.py": "netns/host/test_ruleset.py",
     "core/bus/envelope.py": "unit/core/bus/test_trace.py",
     "core/host/failures.py": "unit/core/host/test_bridge.py",
     "core/host/frames.py": "unit/core/host/test_bridge.py",
@@ -55,7 +57,10 @@ DRIVEN_BY = {
 def expected() -> dict[str, Path]:
     """The test module of each source module, by ``core/...`` or ``plugins/<name>/...``."""
     wanted: dict[str, Path] = {}
-    for package, folder in [(CORE, UNIT / "core"), *((path, UNIT / "plugins" / path.parent.name) for path in PLUGINS)]:
+    for package, folder in [
+        (CORE, UNIT / "core"),
+        *((path, UNIT / "plugins" / path.parent.name.replace("-", "_")) for path in PLUGINS),
+    ]:
         for path in python_files(package):
             if path.name == "__init__.py":
                 continue

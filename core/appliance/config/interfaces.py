@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Protocol, runtime_checkable
 
 
@@ -19,6 +19,8 @@ class LogicalInterface:
     addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
     mtu: int | None = None
     """As configured; `None` leaves the device's own."""
+    gateways: tuple[IPv4Address | IPv6Address, ...] = ()
+    """Of the default routes that are configured on it."""
 
 
 @runtime_checkable

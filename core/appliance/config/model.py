@@ -110,6 +110,11 @@ class Config:
         kind = cast("type[P]", protocol)
         return next((table for table in self._tables.values() if isinstance(table, kind)), None)
 
+    def all_providing(self, protocol: Callable[..., P]) -> tuple[P, ...]:
+        """Every table whose model satisfies a runtime-checkable protocol, in file order."""
+        kind = cast("type[P]", protocol)
+        return tuple(table for table in self._tables.values() if isinstance(table, kind))
+
     @property
     def tables(self) -> Mapping[str, Model]:
         """Plugin tables by name, in file order."""

@@ -32,3 +32,7 @@ from appliance.events.node import ServiceCrashed as ServiceCrashed
 from appliance.events.node import ServiceStarted as ServiceStarted
 from appliance.events.node import ServiceStopped as ServiceStopped
 from appliance.events.node import Status as Status
+from appliance.events.ruleset import Count as Count
+from appliance.events.ruleset import GetCounters as GetCounters
+from appliance.events.ruleset import GetRuleset as GetRuleset
+from appliance.events.ruleset import RulesetLoaded as RulesetLoaded

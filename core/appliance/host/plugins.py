@@ -23,6 +23,7 @@ from appliance.host.hooks import HookError, Implementation, call, describe, one,
 from appliance.plugin import hookspecs
 from appliance.plugin.contributions import Check, Command, ConfigTable, ImagePart, Migration, Service, SyncSection
 from appliance.plugin.node import Node
+from appliance.plugin.ruleset import Fragment
 from appliance.plugin.version import API
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ EventClass = type[Event] | type[Request[object]]
 RESERVED_TABLES = frozenset({"node", "plugins"})
 """Tables of the core."""
 HOOK_PREFIX = "appliance_"
-CONFIG_HOOKS = ("appliance_verify", "appliance_services", "appliance_checks")
+CONFIG_HOOKS = ("appliance_verify", "appliance_services", "appliance_ruleset", "appliance_checks")
 """Asked of enabled plugins only: they look at the configuration."""
 
 
@@ -204,6 +205,10 @@ class Plugins:
             for plugin in self._enabled()
             for service in self._ask(plugin, hook, _services, config=config, node=node)
         ]
+
+    def fragments(self, config: Config) -> list[tuple[str, Fragment]]:
+        """What enabled plugins contribute to the ruleset, with their plugin. Look at `failures` as for `services`."""
+        return self._from(self._enabled(), "appliance_ruleset", lambda made: [one(made, Fragment)], config=config)
 
     def checks(self, config: Config) -> list[tuple[str, Check]]:
         """Checks of enabled plugins for the doctor, with their plugin."""

@@ -22,13 +22,15 @@ from appliance.config.redact import redact
 from appliance.config.syntax import parse
 from appliance.errors import ApplianceError, ConfigError, PluginError, Problem, RefusedError
 from appliance.events import Alarm, ConfigApplied, ConfigRefused, Health
+from appliance.host import ruleset
 from appliance.host.alarms import SOURCE, PluginAlarms
 from appliance.host.loading import ConfigLoader
+from appliance.host.plugins import PluginService
 from appliance.host.supervisor import AppliedServices
 
 if TYPE_CHECKING:
     from appliance.bus import EventBus
-    from appliance.host.plugins import Plugins, PluginService
+    from appliance.host.plugins import Plugins
     from appliance.host.store import ConfigStore
     from appliance.host.supervisor import Supervisor
     from appliance.plugin import Logger, Node
@@ -39,6 +41,8 @@ CONFIRM_MAX_S = 3600.0
 """Longest time to confirm a change: who needs more than an hour has forgotten it."""
 REASON_MAX = 2000
 """Characters of a refusal that go into its event; the caller gets all of it."""
+PLAN_HOOKS = ("appliance_services", "appliance_ruleset")
+DISTRIBUTION = "ha-appliance"
 ROLLBACK_ALARM = "config/rollback"
 
 
@@ -337,13 +341,23 @@ class Reloader:
     def _plan(self, config: Config, *, strict: bool) -> tuple[PluginService, ...]:
         """The services of a configuration; strict: a plugin that fails to name its own refuses it."""
         wanted = tuple(self._plugins.services(config, self._node))
-        failures = [failure for failure in self._plugins.failures if failure.hook == "appliance_services"]
+        fragments = self._plugins.fragments(config)
+        failures = [failure for failure in self._plugins.failures if failure.hook in PLAN_HOOKS]
         if failures and strict:
             raise PluginError(
                 "; ".join(str(failure) for failure in failures),
                 hint="Nothing has been changed. Report it to the author of the plugin.",
             )
-        return wanted
+        try:
+            keeper = ruleset.service(config, fragments, self._loader.models())
+        except PluginError as error:
+            if strict:
+                raise
+            self._log.error("ruleset_refused", error=error.message)
+            return wanted
+        if keeper is None:
+            return wanted
+        return (PluginService(plugin=SOURCE, distribution=DISTRIBUTION, service=keeper), *wanted)
 
     async def _apply(self, wanted: tuple[PluginService, ...]) -> AppliedServices:
         with trio.move_on_after(APPLY_MAX_S):

@@ -1,4 +1,4 @@
-"""nftables through `nft -j -f -`: one transaction per call, with the tool operators debug with.
+"""nftables through `nft -f -`: one transaction per call, with the tool operators debug with.
 
 Either everything in a ruleset takes effect at once or nothing does. Output and time are bounded: a node
 must not hang, or fill its memory, because a table is large.
@@ -7,6 +7,7 @@ must not hang, or fill its memory, because a table is large.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from functools import partial
@@ -24,6 +25,7 @@ ERROR_LINES_MAX = 20
 
 _CHUNK = 65536
 _NO_SUCH = "No such file or directory"
+_PLACE = re.compile(rb"^/dev/stdin:(\d+):", re.MULTILINE)
 
 Ruleset = Mapping[str, object]
 """``{"nftables": [{"add": {"table": …}}, …]}``, see libnftables-json(5)."""
@@ -41,6 +43,37 @@ async def apply(ruleset: Ruleset) -> None:
 async def check(ruleset: Ruleset) -> None:
     """As `apply`, without changing anything."""
     await _run("-c", "-j", "-f", "-", text=json.dumps(ruleset))
+
+
+class NftError(KernelError):
+    """nft refused a text; nothing has been changed."""
+
+    def __init__(self, message: str, *, hint: str, line: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.line = line
+        """Of the text, from 1, that it complained about first."""
+
+
+async def apply_text(text: str, *, deadline_s: float = DEADLINE_S) -> None:
+    """Load a text in nftables' own language in one transaction: half the time and memory of JSON.
+
+    Raises:
+        NftError: nft refused it; nothing has been changed.
+        KernelError: nft is missing or did not finish in time.
+    """
+    await _run("-f", "-", text=text, deadline_s=deadline_s)
+
+
+async def counters(family: str, table: str) -> dict[str, tuple[int, int]]:
+    """Packets and bytes of every named counter of a table; nothing when there is no such table."""
+    try:
+        output = await _run("-j", "list", "counters", "table", family, table)
+    except KernelError as error:
+        if _NO_SUCH in error.message:
+            return {}
+        raise
+    found = (item["counter"] for item in json.loads(output)["nftables"] if "counter" in item)
+    return {each["name"]: (each["packets"], each["bytes"]) for each in found}
 
 
 async def list_table(family: str, name: str) -> dict[str, object] | None:
@@ -62,14 +95,14 @@ async def delete_table(family: str, name: str) -> None:
     await apply({"nftables": [{"add": table}, {"delete": table}]})
 
 
-async def _run(*arguments: str, text: str = "") -> str:
+async def _run(*arguments: str, text: str = "", deadline_s: float = DEADLINE_S) -> str:
     """Run nft; its standard output, or its complaint as an error."""
     nft = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/sbin")
     if nft is None:
         raise KernelError("the program nft is not installed", hint="Install it: apt install nftables.")
     out, err = bytearray(), bytearray()
     status: int | None = None
-    with trio.move_on_after(DEADLINE_S):
+    with trio.move_on_after(deadline_s):
         async with trio.open_nursery() as nursery:
             run = partial(trio.run_process, stdin=text.encode(), stdout=-1, stderr=-1, check=False)
             process: trio.Process = await nursery.start(run, [nft, *arguments])
@@ -80,11 +113,13 @@ async def _run(*arguments: str, text: str = "") -> str:
         status = process.returncode
     if status is None:
         raise KernelError(
-            f"nft did not finish within {DEADLINE_S:.0f} s",
+            f"nft did not finish within {deadline_s:.0f} s",
             hint="See `dmesg`; another program may hold the ruleset: `fuser -v /proc/net/netlink`, `ps -C nft`.",
         )
     if status != 0:
-        raise KernelError(f"nft refused: {_complaint(err)}", hint=_hint(err))
+        found = _PLACE.search(err)
+        line = int(found[1]) if found else None
+        raise NftError(f"nft refused: {_complaint(err)}", hint=_hint(err), line=line)
     if len(out) > OUTPUT_MAX:
         raise KernelError(
             f"nft listed more than {OUTPUT_MAX >> 20} MiB", hint="Look at it with `nft list table` on the command line."

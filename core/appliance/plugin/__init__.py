@@ -30,6 +30,13 @@ from appliance.plugin.contributions import Service as Service
 from appliance.plugin.contributions import SyncSection as SyncSection
 from appliance.plugin.contributions import Where as Where
 from appliance.plugin.node import Node as Node
+from appliance.plugin.ruleset import Chain as Chain
+from appliance.plugin.ruleset import Fragment as Fragment
+from appliance.plugin.ruleset import Hook as Hook
+from appliance.plugin.ruleset import Hooked as Hooked
+from appliance.plugin.ruleset import Rule as Rule
+from appliance.plugin.ruleset import Set as Set
+from appliance.plugin.ruleset import Stage as Stage
 from appliance.plugin.version import API as API
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from appliance.plugin.contributions import (
     SyncSection,
 )
 from appliance.plugin.node import Node
+from appliance.plugin.ruleset import Fragment
 
 if TYPE_CHECKING:
     from appliance.config import Config
@@ -81,6 +82,21 @@ def appliance_services(config: Config, node: Node) -> Sequence[Service]:  # type
 
     Returns:
         Services; those whose ``key`` and ``config`` are unchanged keep running undisturbed.
+    """
+
+
+@hookspec
+def appliance_ruleset(config: Config) -> Fragment:  # type: ignore[empty-body]
+    """Contribute to the one nftables table of the node.
+
+    Asked when the appliance starts, for every commit, and by `check`. The core composes all fragments and loads
+    them in one transaction; see `appliance.plugin.ruleset`.
+
+    Args:
+        config: The whole validated configuration.
+
+    Returns:
+        Rules, chains, sets and counters.
     """
 
 

@@ -14,12 +14,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from appliance.config import Config, Model
-from appliance.errors import Problem
+from appliance.errors import PluginError, Problem
 from appliance.events import Event, Request, known_events, known_requests
+from appliance.net.ruleset import compose
 from appliance.plugin import (
     Check,
     Command,
     ConfigTable,
+    Fragment,
     ImagePart,
     Migration,
     Node,
@@ -41,7 +43,11 @@ _ELEMENTS: Mapping[str, type] = {
     "appliance_checks": Check,
     "appliance_sync_sections": SyncSection,
 }
-_SINGLE: Mapping[str, type] = {"appliance_config": ConfigTable, "appliance_image": ImagePart}
+_SINGLE: Mapping[str, type] = {
+    "appliance_config": ConfigTable,
+    "appliance_image": ImagePart,
+    "appliance_ruleset": Fragment,
+}
 
 
 def type_problems(hook: str, answer: object) -> list[str]:
@@ -59,6 +65,17 @@ def type_problems(hook: str, answer: object) -> list[str]:
     return [
         f"returned an element that is no {wanted.__name__}: {item!r}" for item in answer if not isinstance(item, wanted)
     ]
+
+
+def ruleset_problems(fragment: object) -> list[str]:
+    """Whether a fragment can become part of the node's ruleset; only a kernel knows whether its rules are right."""
+    if not isinstance(fragment, Fragment):
+        return []
+    try:
+        compose([("it", fragment)])
+    except PluginError as error:
+        return [f"appliance_ruleset does not fit into the ruleset: {error.message}"]
+    return []
 
 
 def shape(value: object) -> object:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_address
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from appliance.config import Config, Model, ProvidesInterfaces, Scope
+from appliance.config import (
+    ClusterLink,
+    Config,
+    LogicalInterface,
+    Model,
+    ProvidesInterfaces,
+    Scope,
+    Traffic,
+    VirtualHost,
+    neighbours,
+)
 from appliance.config.types import Cidr, InterfaceName, Ip, Vhid
 from appliance_carp.settings import CarpSettings, PortSettings, VipSettings
+from appliance_carp.wire import GROUP_V4, GROUP_V6
 
 PASSWORD_MAX = 19
 """FreeBSD and ucarp keep 19 significant bytes; longer passwords would silently differ between nodes."""
@@ -76,6 +88,51 @@ class CarpConfig(Model):
         """The password in force for a virtual host; empty when there is none (refused by verify)."""
         secret = vip.password or self.password
         return secret.get_secret_value() if secret else ""
+
+    def virtual_hosts(self) -> Mapping[str, VirtualHost]:
+        """All of them by name (`appliance.config.ProvidesVirtualHosts`)."""
+        return {
+            vip.name: VirtualHost(
+                name=vip.name,
+                interface=vip.interface,
+                vhid=vip.vhid,
+                addresses=tuple(vip.addresses),
+                aliases=tuple(vip.aliases),
+            )
+            for vip in self.vip
+        }
+
+    def cluster_link(self) -> ClusterLink | None:
+        """The direct link between the nodes (`appliance.config.ProvidesClusterLink`)."""
+        return ClusterLink(interface=self.sync_interface) if self.sync_interface else None
+
+    def own_traffic(self, interfaces: Mapping[str, LogicalInterface]) -> tuple[Traffic, ...]:
+        """Heartbeats of the other nodes (`appliance.config.ProvidesTraffic`)."""
+        ports = dict.fromkeys([*(vip.interface for vip in self.vip), *filter(None, [self.sync_interface])])
+        return tuple(each for name in ports for each in self._heartbeats(name, interfaces.get(name)))
+
+    def _heartbeats(self, name: str, interface: LogicalInterface | None) -> Iterator[Traffic]:
+        peers = dict.fromkeys(peer for vip in self.vip if vip.interface == name for peer in vip.peers)
+        networks = neighbours(interface)
+        if networks:
+            groups = [ip_address(GROUP_V4), ip_address(GROUP_V6)]
+            families = {each.version for each in networks}
+            yield Traffic(
+                name="carp",
+                interface=name,
+                protocol="carp",
+                sources=networks,
+                destinations=tuple(group for group in groups if group.version in families),
+                description="heartbeats of the other nodes",
+            )
+        if peers:
+            yield Traffic(
+                name="carp",
+                interface=name,
+                protocol="carp",
+                sources=tuple(peers),
+                description="heartbeats of the other nodes by unicast",
+            )
 
 
 def settings_of(config: Config) -> CarpSettings:

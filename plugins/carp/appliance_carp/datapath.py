@@ -26,6 +26,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_interface
 
 from appliance.errors import KernelError
 from appliance.net import fastpath, nftset
+from appliance.net.virtualmac import virtual_device
 from appliance_carp.settings import VIRTUAL_MAC_PREFIX, Cidr
 
 DEVICE_GROUP = 11200
@@ -43,7 +44,6 @@ table inet {TABLE} {{
     }}
 }}
 """
-_DEVICE_NAME_MAX = 15
 NFT_S = 10.0
 """nft takes some 10 ms; at start and at the end a busy machine may take its time."""
 NFT_RUNNING_S = 0.5
@@ -62,12 +62,6 @@ class Kernel:
         """Close both sockets."""
         self.route.close()
         self.filter.close()
-
-
-def device_name(parent: str, parent_index: int, vhid: int) -> str:
-    """The macvlan's name: readable when it fits into the kernel's 15 characters, unique always."""
-    name = f"{parent}.v{vhid}"
-    return name if len(name) <= _DEVICE_NAME_MAX else f"if{parent_index}.v{vhid}"
 
 
 def install_drop_rule(within_s: float = NFT_S) -> None:
@@ -257,7 +251,7 @@ def create(kernel: Kernel, parent: str, parent_index: int, labels: Mapping[int, 
     Raises:
         KernelError: No CAP_NET_ADMIN, no macvlan support, or the parent has gone.
     """
-    names = {device_name(parent, parent_index, vhid): vhid for vhid in labels}
+    names = {virtual_device(parent, vhid): vhid for vhid in labels}
     macs = {name: f"{VIRTUAL_MAC_PREFIX}:{vhid:02x}" for name, vhid in names.items()}
     found = {link.name: link for link in kernel.route.dump_links() if link.name in names}
     right = {

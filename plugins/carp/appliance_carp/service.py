@@ -18,6 +18,7 @@ import trio
 from appliance.errors import KernelError
 from appliance.events import Demotion, Retracted, SetEnabled, SetMaintenance, Switchover
 from appliance.net import packet
+from appliance.net.virtualmac import virtual_device
 from appliance.plugin.context import Context, Overflow, Started
 from appliance_carp import datapath, reception
 from appliance_carp.alarms import Trouble
@@ -128,7 +129,7 @@ class HeartbeatService:
         station.build()
         parents = {port.settings.device: port.name for port in station.ports.values()}
         keep = [
-            datapath.device_name(link.name, link.index, vhid)
+            virtual_device(link.name, vhid)
             for link in station.kernel.route.dump_links()
             if link.name in parents
             for interface, vhid in station.hosts

@@ -85,7 +85,13 @@ class InterfacesConfig(Model, RootModel[dict[InterfaceName, InterfaceTable]]):
     def logical_interfaces(self) -> Mapping[str, LogicalInterface]:
         """All of them by logical name (`appliance.config.ProvidesInterfaces`)."""
         return {
-            name: LogicalInterface(name=name, device=table.device_name, addresses=tuple(table.addresses), mtu=table.mtu)
+            name: LogicalInterface(
+                name=name,
+                device=table.device_name,
+                addresses=tuple(table.addresses),
+                mtu=table.mtu,
+                gateways=tuple(route.via for route in table.routes if route.to == DEFAULT_ROUTE and route.via),
+            )
             for name, table in self.root.items()
         }
 

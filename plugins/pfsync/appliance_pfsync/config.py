@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from appliance.config import Config, LogicalInterface, Model, ProvidesInterfaces, Scope
+from appliance.config import (
+    ClusterLink,
+    Config,
+    LogicalInterface,
+    Model,
+    ProvidesInterfaces,
+    Scope,
+    Traffic,
+    neighbours,
+)
 from appliance.config.types import InterfaceName, Ip
-from appliance_pfsync.settings import MTU_MAX, PfsyncSettings
+from appliance_pfsync.settings import GROUP_V4, GROUP_V6, MTU_MAX, PfsyncSettings
 
 PEERS_MAX = 7
 """A cluster of eight nodes; every state is sent to each of them."""
@@ -39,6 +50,26 @@ class PfsyncConfig(Model):
     """Seconds without progress after which a bulk update is given up and the node no longer demoted, with an alarm."""
     audit: Annotated[float, Field(ge=5, le=86400, strict=False)] = 30.0
     """Seconds between two comparisons of the tables of the nodes."""
+
+    def cluster_link(self) -> ClusterLink:
+        """The sync interface and the other nodes on it (`appliance.config.ProvidesClusterLink`)."""
+        return ClusterLink(interface=self.interface, peers=tuple(self.peers))
+
+    def own_traffic(self, interfaces: Mapping[str, LogicalInterface]) -> tuple[Traffic, ...]:
+        """States of the other nodes (`appliance.config.ProvidesTraffic`)."""
+        networks = neighbours(interfaces.get(self.interface))
+        families = {each.version for each in networks}
+        groups = [ip_address(GROUP_V4), ip_address(GROUP_V6)]
+        return (
+            Traffic(
+                name="pfsync",
+                interface=self.interface,
+                protocol="pfsync",
+                sources=tuple(self.peers) or networks,
+                destinations=() if self.peers else tuple(each for each in groups if each.version in families),
+                description="connection states of the other nodes",
+            ),
+        )
 
 
 def settings_of(config: Config) -> PfsyncSettings:

@@ -12,8 +12,8 @@ from appliance.console.ha_screen import render_ha
 from appliance.console.render import age, table
 from appliance.control.context import ControlContext
 from appliance.doctor import NodeProbe, Result, core_checks, run_checks
-from appliance.events import Health, Status
-from appliance.plugin import API, Command
+from appliance.events import GetRuleset, Health, Status
+from appliance.plugin import API, Command, NoProvider
 from appliance.status import active_alarms, ha_status, rfc3339
 
 Row = dict[str, Any]
@@ -68,6 +68,21 @@ async def show_services(ctx: ControlContext) -> list[Row]:
             }
         )
     return rows
+
+
+async def show_ruleset(ctx: ControlContext) -> Row:
+    """The nftables table that all plugins contribute to, as it was loaded."""
+    try:
+        text = await ctx.call(GetRuleset())
+    except NoProvider:
+        return {"loaded": False, "text": ""}
+    return {"loaded": True, "text": text}
+
+
+def _ruleset_text(shown: Row) -> str:
+    if not shown["loaded"]:
+        return "No plugin contributes rules, or they could not be loaded: see `appliance show services`."
+    return str(shown["text"]).rstrip()
 
 
 async def show_bus(ctx: ControlContext) -> Row:
@@ -190,6 +205,10 @@ COMMANDS = (
     Command(
         path=("show", "services"), help="Supervised services and their health.", run=show_services,
         render=_render_services,
+    ),
+    Command(
+        path=("show", "ruleset"), help="The nftables table of this node, as all plugins together made it.",
+        run=show_ruleset, render=_ruleset_text,
     ),
     Command(path=("show", "bus"), help="Queues of the event bus.", run=show_bus),
     Command(path=("show", "version"), help="The version of the running node.", run=show_version),

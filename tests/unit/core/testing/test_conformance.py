@@ -22,6 +22,7 @@ from appliance.plugin import (
     ConfigTable,
     Context,
     Finding,
+    Fragment,
     ImagePart,
     Isolation,
     Migration,
@@ -122,6 +123,10 @@ class Complete:
     def appliance_image(self, flavor: str) -> ImagePart:
         return ImagePart(packages=("nftables",), sysctls={"net.ipv4.ip_forward": "1"})
 
+    @hookimpl
+    def appliance_ruleset(self) -> Fragment:
+        return Fragment(counters=("sample_hits",))
+
 
 def problems(plugin: Callable[[], object], **options: Any) -> str:
     with pytest.raises(AssertionError) as caught:
@@ -173,6 +178,7 @@ def intercept(self: object) -> Any:
         (with_hook("appliance_services", lambda self: live), "returned function, not a list"),
         (with_hook("appliance_events", lambda self: [Event]), "not declared with @event()"),
         (with_hook("appliance_image", lambda self: []), "returned list, not ImagePart"),
+        (with_hook("appliance_ruleset", lambda self: Fragment(counters=("a", "a"))), "two plugins declare 'a'"),
     ],
 )
 def test_hooks_are_what_they_should_be(plugin: type, expected: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from appliance.errors import KernelError
 from appliance_carp import datapath
-from appliance_carp.datapath import DEVICE_GROUP, VirtualMac, close_leftovers, create, device_name, remove_all
+from appliance_carp.datapath import DEVICE_GROUP, VirtualMac, close_leftovers, create, remove_all
 from tests.unit.plugins.carp.fakes import PaperKernel
 
 V4, V6 = ip_interface("192.168.1.1/32"), ip_interface("2001:db8:1::1/128")
@@ -31,18 +31,6 @@ def knobs(kernel: PaperKernel, device: str = "lan0.v1") -> tuple[str, str]:
     """forwarding and disable_ipv6."""
     v4, v6 = f"net/ipv4/conf/{device}/forwarding", f"net/ipv6/conf/{device}/disable_ipv6"
     return kernel.sysctls[v4], kernel.sysctls[v6]
-
-
-# --- names -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("parent", "vhid", "name"),
-    [("lan0", 1, "lan0.v1"), ("enp1s0f0", 200, "enp1s0f0.v200"), ("enp101s0f1np", 200, "if7.v200")],
-)
-def test_a_device_name_is_readable_where_it_fits_and_never_too_long(parent: str, vhid: int, name: str) -> None:
-    assert device_name(parent, 7, vhid) == name
-    assert len(name) <= 15
 
 
 # --- opening and closing -----------------------------------------------------------------------------------
