@@ -89,6 +89,16 @@ def known_keys(model: type[BaseModel], path: KeyPath, value: object = None) -> d
     return {name: field.description or "" for name, field in _fields(meant or candidates).items()}
 
 
+def field_at(annotations: Sequence[object], key: str) -> FieldInfo | None:
+    """The field of this name in whichever model values of these types have."""
+    return _fields(annotations).get(key)
+
+
+def inner_annotations(annotations: Sequence[object], part: str | int) -> list[object]:
+    """The types of one key or element of values of these types; none when no model says so."""
+    return _step(annotations, part)
+
+
 def _fits_tags(model: type[BaseModel], value: Mapping[str, object]) -> bool:
     """Whether the value has the constants that the model demands."""
     return all(

@@ -28,6 +28,7 @@ from appliance.host.discovery import discover
 from appliance.host.health import ServiceManager, watch_loop
 from appliance.host.plugins import Plugins
 from appliance.host.reload import Reloader
+from appliance.host.sharing import Sharing
 from appliance.host.statedir import HISTORY_DIR, locked_state_dir
 from appliance.host.store import ConfigStore
 from appliance.host.supervisor import Supervisor
@@ -126,14 +127,15 @@ class Appliance:
 
                     await nursery.start(serve_control, self.socket, self)
                 nursery.start_soon(self._obey_supervisor)
-                with self._starting:
-                    await self.reloader.begin()
-                if not self._stop_asked.is_set():
-                    self.bus.publish(NodeStarted(node=self.node.name, version=__version__), source=SOURCE)
-                    self._manager.ready(f"node {self.node.name} is up")
-                task_status.started()
-                await self._stop_asked.wait()
-                await self._stop()
+                with Sharing(self.bus, self.plugins, self.reloader).serving():
+                    with self._starting:
+                        await self.reloader.begin()
+                    if not self._stop_asked.is_set():
+                        self.bus.publish(NodeStarted(node=self.node.name, version=__version__), source=SOURCE)
+                        self._manager.ready(f"node {self.node.name} is up")
+                    task_status.started()
+                    await self._stop_asked.wait()
+                    await self._stop()
                 nursery.cancel_scope.cancel(reason=f"the node has stopped: {self._stop_reason}")
         if self._failure is not None:
             raise ApplianceError(

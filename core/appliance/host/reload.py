@@ -17,7 +17,7 @@ import trio
 from appliance.config.diff import changed_tables, text_diff
 from appliance.config.history import Revision
 from appliance.config.loader import Loaded
-from appliance.config.model import Config
+from appliance.config.model import Config, Model
 from appliance.config.redact import redact
 from appliance.config.syntax import parse
 from appliance.errors import ApplianceError, ConfigError, PluginError, Problem, RefusedError
@@ -234,11 +234,40 @@ class Reloader:
             self._log.info("config_confirmed", revision=self.revision, who=who)
             return ApplyReport(revision=self.revision, changed=False)
 
+    async def revert(self, *, who: str) -> ApplyReport:
+        """Take the change back that waits to be confirmed, now and not when its time is over.
+
+        Raises:
+            RefusedError: None waits.
+        """
+        async with self._exclusively():
+            pending = self._pending
+            if pending is None:
+                raise RefusedError("no change waits to be confirmed", hint="See `appliance config history`.")
+            await self._take_back(pending, f"revision {self.revision} was taken back by {who}")
+            pending.settled.set()
+            return ApplyReport(revision=self.revision, changed=True)
+
     # --- looking ----------------------------------------------------------------------------------------
 
     def history(self) -> tuple[Revision, ...]:
         """All revisions that are kept, oldest first."""
         return self._store.history.revisions()
+
+    def models(self) -> dict[str, type[Model]]:
+        """The models of all known tables by table name."""
+        return self._loader.models()
+
+    def check(self, text: str) -> tuple[str, ...]:
+        """Whether `apply` would take this text; its warnings.
+
+        Raises:
+            ConfigError: It would not.
+        """
+        try:
+            return self._load(text, self._in_force).warnings
+        finally:
+            self._plugins.enable(self.config)
 
     def shown(self) -> str:
         """The text in force without its secrets."""
@@ -410,18 +439,21 @@ class Reloader:
         async with self._lock:
             if self._pending is not pending or self._closed is not None:
                 return
-            self._pending = None
             comment = f"revision {self.revision} was not confirmed within {pending.within_s:g} s"
-            old, before = self.config, pending.before
-            await self._restore(before)
-            number = before.revision
-            try:
-                number = (await self._store.record(before.config.text, comment=comment, who="node")).number
-            except ApplianceError as error:
-                self._log.error("history_not_written", error=error.message)
-            self._running = replace(before, revision=number)
-            self._bus.publish(ConfigRefused(reason=comment), source=SOURCE)
-            self._announce(changed_tables(old, before.config), who="node", comment=comment)
+            await self._take_back(pending, comment)
+
+    async def _take_back(self, pending: _Pending, comment: str) -> None:
+        self._pending = None
+        old, before = self.config, pending.before
+        await self._restore(before)
+        number = before.revision
+        try:
+            number = (await self._store.record(before.config.text, comment=comment, who="node")).number
+        except ApplianceError as error:
+            self._log.error("history_not_written", error=error.message)
+        self._running = replace(before, revision=number)
+        self._bus.publish(ConfigRefused(reason=comment), source=SOURCE)
+        self._announce(changed_tables(old, before.config), who="node", comment=comment)
 
 
 def _all_unchanged(running: _Running) -> AppliedServices:

@@ -25,6 +25,7 @@ from appliance.plugin.contributions import Finding as Finding
 from appliance.plugin.contributions import ImagePart as ImagePart
 from appliance.plugin.contributions import Isolation as Isolation
 from appliance.plugin.contributions import Migration as Migration
+from appliance.plugin.contributions import Mirror as Mirror
 from appliance.plugin.contributions import Probe as Probe
 from appliance.plugin.contributions import Service as Service
 from appliance.plugin.contributions import SyncSection as SyncSection

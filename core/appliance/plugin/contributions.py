@@ -178,15 +178,36 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """The two ends of a synchronization, for what is not the same on both."""
+
+    sender: Mapping[str, tuple[str, ...]]
+    """Own addresses of the sending node, ``192.168.1.2/24``, by logical interface."""
+    receiver: Mapping[str, tuple[str, ...]]
+    """Those of the receiving node."""
+    rank: int = 1
+    """1 for the first other node, 2 for the second."""
+
+
+def unchanged(data: Mapping[str, Any], mirror: Mirror) -> Mapping[str, Any]:
+    """For sections that are the same on all nodes."""
+    del mirror
+    return data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SyncSection:
-    """Tables that travel to the other nodes, with pure transforms on the way."""
+    """A part of the configuration that travels to the other nodes, as a whole or not at all.
+
+    Fields of scope LOCAL and items marked ``nosync`` never travel and are kept by the receiver; the core sees to both.
+    """
 
     name: str
-    tables: tuple[str, ...]
-    outbound: Callable[[Mapping[str, Any], Node], Mapping[str, Any]]
-    """What the receiver should get of this node's tables."""
-    inbound: Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]
-    """``(received, own) -> new own``: keeps local fields."""
+    """For people and for the switch that turns it off: ``"firewall rules"``."""
+    keys: tuple[tuple[str, ...], ...]
+    """What it is of `appliance.toml`: ``(("firewall", "rule"),)``, or ``(("carp",),)`` for a whole table."""
+    outbound: Callable[[Mapping[str, Any], Mirror], Mapping[str, Any]] = unchanged
+    """What the receiver should have of it, where that differs from the sender's: MIRRORED fields. Pure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -127,7 +127,7 @@ class _Checker:
         self.problems += rules.check_problems(self.ask("appliance_checks", config=config) or ())
         self.problems += rules.migration_problems(self.ask("appliance_migrations") or ())
         sections = self.ask("appliance_sync_sections") or ()
-        self.problems += rules.section_problems(sections, config, node)
+        self.problems += rules.section_problems(sections, config)
         for flavor in FLAVORS:
             self.problems += rules.image_problems(self.ask("appliance_image", flavor=flavor), self._package)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -101,10 +102,16 @@ class RunningNode:
         return await self.bus.call(request)
 
     async def command(self, line: str) -> Any:
-        """Run a command of this node's plugins and return its data: ``await node.command("show hello")``."""
+        """Run a command of this node's plugins and return its data: ``await node.command("show hello")``.
+
+        Of one that streams, all that it says until it ends, as a list.
+        """
         grammar = Grammar([entry.command for entry in self.plugins.commands()])
         parsed = grammar.parse(line.split())
-        return await parsed.command.run(_Inside(self), **parsed.arguments)
+        result = parsed.command.run(_Inside(self), **parsed.arguments)
+        if inspect.isasyncgen(result):
+            return [item async for item in result]
+        return await result
 
     async def check(self, name: str) -> Finding:
         """Run a doctor check of this node's plugins, under its own deadline."""

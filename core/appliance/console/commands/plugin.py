@@ -67,7 +67,7 @@ def _contributions(plugins: Plugins, name: str) -> Row:
         ],
         "checks": _checks(plugins, name),
         "sync_sections": [
-            {"name": section.name, "tables": list(section.tables)}
+            {"name": section.name, "keys": [".".join(key) for key in section.keys]}
             for plugin, section in plugins.sync_sections()
             if plugin == name
         ],

@@ -84,7 +84,7 @@ class Good:
 
     @hookimpl
     def appliance_sync_sections(self) -> list[SyncSection]:
-        return [SyncSection(name="good", tables=("good",), outbound=lambda t, n: t, inbound=lambda r, o: r)]
+        return [SyncSection(name="good", keys=(("good",),))]
 
     @hookimpl
     def appliance_image(self, flavor: str) -> ImagePart:
@@ -134,7 +134,7 @@ def test_every_contribution_of_a_good_plugin_arrives_with_its_name() -> None:
     assert [(name, check.name) for name, check in plugins.checks(current)] == [("good", "greets")]
     assert plugins.events() == [Greeted]
     assert plugins.events_by_plugin() == [("good", Greeted)]
-    assert [(name, section.tables) for name, section in plugins.sync_sections()] == [("good", ("good",))]
+    assert [(name, section.keys) for name, section in plugins.sync_sections()] == [("good", (("good",),))]
     assert plugins.image("usb") == [("good", ImagePart(packages=("greeter-usb",)))]
     assert [(name, step.to_version) for name, step in plugins.migrations()] == [("good", 2)]
     assert plugins.verify(current, None) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from appliance.plugin import (
     ImagePart,
     Isolation,
     Migration,
-    Node,
+    Mirror,
     Probe,
     Service,
     Started,
@@ -71,10 +71,6 @@ async def look(_probe: Probe) -> Finding:
     return Finding(health=Health.OK, what="fine")
 
 
-def same(tables: Mapping[str, Any], _other: object) -> Mapping[str, Any]:
-    return tables
-
-
 class Complete:
     """Implements every hook, as it should."""
 
@@ -117,7 +113,7 @@ class Complete:
 
     @hookimpl
     def appliance_sync_sections(self) -> list[SyncSection]:
-        return [SyncSection(name="sample", tables=("sample",), outbound=same, inbound=same)]
+        return [SyncSection(name="sample", keys=(("sample",),))]
 
     @hookimpl
     def appliance_image(self, flavor: str) -> ImagePart:
@@ -314,14 +310,19 @@ def test_image_parts_and_migrations_are_well_formed() -> None:
     assert "does not go forward" in problems(with_hook("appliance_migrations", lambda self: [back]))
 
 
-def test_transforms_of_synchronized_tables_are_pure() -> None:
-    def changes(tables: Any, node: Node) -> Any:
+def test_transforms_of_synchronized_tables_are_pure_and_keep_to_their_keys() -> None:
+    def changes(tables: Any, mirror: Mirror) -> Any:
         tables["sample"]["text"] = "changed"
-        return tables
+        return {**tables, "other": {}}
 
-    section = SyncSection(name="sample", tables=("sample",), outbound=changes, inbound=same)
-    plugin = type("Broken", (Complete,), {"appliance_sync_sections": hookimpl(lambda self: [section])})
-    assert "outbound changes what it is given" in problems(plugin, start=False)
+    one = SyncSection(name="sample", keys=(("sample",),), outbound=changes)
+    two = SyncSection(name="sample", keys=(("sample",), ()))
+    plugin = type("Broken", (Complete,), {"appliance_sync_sections": hookimpl(lambda self: [one, two])})
+    told = problems(plugin, start=False)
+    assert "outbound changes what it is given" in told
+    assert "outbound sends more than its keys" in told
+    assert "key of a sync section" in told
+    assert "names no key" in told
 
 
 SEEN: list[str] = []

@@ -1,0 +1,199 @@
+"""What of a configuration travels to the other nodes, and how what arrives becomes part of the receiver's own.
+
+Pure. Data is what TOML says (dicts, lists, plain values), never model instances: what an operator wrote travels as it
+was written, and two nodes compare the same bytes. Fields of scope LOCAL and items marked ``nosync`` stay where they
+are, on the way out and on the way in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import tomlkit
+from pydantic import BaseModel
+from tomlkit.items import AoT, Table
+
+from appliance.config.model import Scope
+from appliance.config.schema import field_at, inner_annotations
+
+Data = dict[str, Any]
+Models = Mapping[str, type[BaseModel]]
+NOSYNC = "nosync"
+IDENTITIES = ("name", "id")
+"""Keys by which an item of a list is the same one on two nodes."""
+
+
+def digest(data: object) -> str:
+    """SHA-256 of the canonical form: keys sorted, no spaces. Equal data has equal digests on every node."""
+    return hashlib.sha256(canonical(data)).hexdigest()
+
+
+def canonical(data: object) -> bytes:
+    """Canonical JSON. Dates and times of TOML become their ISO form."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str).encode()
+
+
+def take(data: Mapping[str, Any], keys: Sequence[Sequence[str]]) -> Data:
+    """Only these keys of a configuration; those that are absent stay absent."""
+    taken: Data = {}
+    for key in keys:
+        found: Any = data
+        for part in key:
+            found = found.get(part) if isinstance(found, Mapping) else None
+        if found is None:
+            continue
+        at = taken
+        for part in key[:-1]:
+            at = at.setdefault(part, {})
+        at[key[-1]] = found
+    return taken
+
+
+def put(data: Mapping[str, Any], keys: Sequence[Sequence[str]], new: Mapping[str, Any]) -> Data:
+    """The configuration with these keys as in `new`; those that `new` lacks are removed."""
+    result = _copied(data)
+    for key in keys:
+        found: Any = new
+        for part in key:
+            found = found.get(part) if isinstance(found, Mapping) else None
+        at: Any = result
+        for part in key[:-1]:
+            at = at.setdefault(part, {}) if found is not None else at.get(part, {})
+        if found is not None:
+            at[key[-1]] = found
+        else:
+            at.pop(key[-1], None)
+    return result
+
+
+def _copied(data: Mapping[str, Any]) -> Data:
+    return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in data.items()}
+
+
+# --- out ---------------------------------------------------------------------------------------------------
+
+
+def shared(data: Mapping[str, Any], models: Models) -> Data:
+    """What of these tables travels: without LOCAL fields and without items that are marked ``nosync``."""
+    return {name: _shared(table, [models[name]]) if name in models else table for name, table in data.items()}
+
+
+def _shared(value: Any, annotations: Sequence[object]) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            key: _shared(inner, inner_annotations(annotations, key))
+            for key, inner in value.items()
+            if not _is_local(annotations, key) and not _stays(inner)
+        }
+    if isinstance(value, list):
+        return [_shared(item, inner_annotations(annotations, 0)) for item in value if not _stays(item)]
+    return value
+
+
+def _is_local(annotations: Sequence[object], key: str) -> bool:
+    field = field_at(annotations, key)
+    return field is not None and Scope.LOCAL in field.metadata
+
+
+def _stays(value: object) -> bool:
+    return isinstance(value, Mapping) and value.get(NOSYNC) is True
+
+
+# --- in ----------------------------------------------------------------------------------------------------
+
+
+def merged(received: Mapping[str, Any], own: Mapping[str, Any], models: Models) -> Data:
+    """The receiver's new tables: what came, and of its own what never travels.
+
+    Args:
+        received: Whole tables, or those parts of them that were sent; as `shared` makes them.
+        own: The same parts of the receiver's configuration.
+        models: Of the tables by name.
+    """
+    names = dict.fromkeys([*received, *own])
+    tables = ((name, _merged(received.get(name, {}), own.get(name, {}), [models[name]])) for name in names)
+    return {name: table for name, table in tables if table or name in received}
+
+
+def _merged(received: Any, own: Any, annotations: Sequence[object]) -> Any:
+    if isinstance(received, Mapping):
+        return _merged_table(received, own if isinstance(own, Mapping) else {}, annotations)
+    if isinstance(received, list) and isinstance(own, list):
+        inner = inner_annotations(annotations, 0)
+        known = {identity: item for item in own if (identity := _identity(item)) is not None}
+        result = [_merged(item, known.get(_identity(item) or ("", "")), inner) for item in received]
+        return result + [item for item in own if _stays(item)]
+    return received
+
+
+def _merged_table(received: Mapping[str, Any], own: Mapping[str, Any], annotations: Sequence[object]) -> Data:
+    result = {key: _merged(value, own.get(key), inner_annotations(annotations, key)) for key, value in received.items()}
+    for key, value in own.items():
+        if key in received:
+            continue
+        if _is_local(annotations, key) or _stays(value):
+            result[key] = value
+        elif isinstance(value, Mapping | list):
+            rest = _merged(type(value)(), value, inner_annotations(annotations, key))
+            if rest:  # nothing of it was sent, but something in it stays
+                result[key] = rest
+    return result
+
+
+def _identity(item: object) -> tuple[str, str] | None:
+    if not isinstance(item, Mapping):
+        return None
+    return next(((key, str(item[key])) for key in IDENTITIES if item.get(key)), None)
+
+
+# --- the receiver's file -----------------------------------------------------------------------------------
+
+
+def rewritten(text: str, tables: Mapping[str, Any]) -> str:
+    """The text of a configuration file with these tables as given; comments and order survive where nothing changes.
+
+    Args:
+        text: A valid file.
+        tables: Whole tables by name; an empty one is removed from the file.
+    """
+    document = tomlkit.parse(text)
+    for name, table in tables.items():
+        if not table and name in document:
+            del document[name]
+        elif name in document and isinstance(document[name], Table):
+            _update(document[name], table)
+        elif table:
+            document[name] = table
+    return tomlkit.dumps(document)
+
+
+def _update(old: Any, new: Mapping[str, Any]) -> None:
+    for key in list(old):
+        if key not in new:
+            del old[key]
+    for key, value in new.items():
+        if key not in old:
+            old[key] = value
+        elif isinstance(value, Mapping) and isinstance(old[key], Table):
+            _update(old[key], value)
+        elif isinstance(value, list) and isinstance(old[key], AoT) and len(old[key]) == len(value):
+            for item, wanted in zip(old[key], value, strict=True):
+                _update(item, wanted)
+        elif _plain(old[key]) != value:
+            old[key] = value
+
+
+def _plain(value: Any) -> Any:
+    return value.unwrap() if hasattr(value, "unwrap") else value
+
+
+def differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> Iterator[str]:
+    """Dotted keys of tables and their direct keys that differ."""
+    for name in dict.fromkeys([*one, *two]):
+        first, second = one.get(name, {}), two.get(name, {})
+        for key in dict.fromkeys([*first, *second]):
+            if first.get(key) != second.get(key):
+                yield f"{name}.{key}"

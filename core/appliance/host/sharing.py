@@ -1,0 +1,142 @@
+"""Answers what other parts of the node ask about its configuration: sections to send, sections to receive, changes.
+
+The transforms are in `appliance.config.sections`; this brings them together with the plugins that declare sections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from appliance.config import Config, ProvidesInterfaces
+from appliance.config.sections import Data, digest, merged, put, rewritten, shared, take
+from appliance.config.syntax import parse
+from appliance.errors import RefusedError
+from appliance.events import Request
+from appliance.events.config import (
+    ApplyConfig,
+    ConfigState,
+    ConfirmConfig,
+    GetConfig,
+    GetSections,
+    Hidden,
+    PrepareSections,
+    RevertConfig,
+    Section,
+)
+from appliance.plugin.contributions import Mirror, SyncSection
+
+if TYPE_CHECKING:
+    from appliance.bus import EventBus
+    from appliance.host.plugins import Plugins
+    from appliance.host.reload import Reloader
+
+SOURCE = "node"
+
+
+class Sharing:
+    """The configuration of one node as seen from its services."""
+
+    def __init__(self, bus: EventBus, plugins: Plugins, reloader: Reloader) -> None:
+        self._bus, self._plugins, self._reloader = bus, plugins, reloader
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Answer requests while the block lasts."""
+        with ExitStack() as stack:
+            stack.enter_context(self._bus.serve(GetConfig, self._state, source=SOURCE))
+            stack.enter_context(self._bus.serve(GetSections, self._sections, source=SOURCE))
+            stack.enter_context(self._bus.serve(PrepareSections, self._prepare, source=SOURCE))
+            stack.enter_context(self._bus.serve(ApplyConfig, self._apply, source=SOURCE))
+            stack.enter_context(self._bus.serve(ConfirmConfig, self._confirm, source=SOURCE))
+            stack.enter_context(self._bus.serve(RevertConfig, self._revert, source=SOURCE))
+            yield
+
+    # --- looking -------------------------------------------------------------------------------------------
+
+    async def _state(self, _: Request[ConfigState]) -> ConfigState:
+        config = self._reloader.config
+        return ConfigState(
+            revision=self._reloader.revision,
+            text=Hidden(config.text),
+            unconfirmed_s=self._reloader.unconfirmed_s,
+            addresses=own_addresses(config),
+            schemas={name: digest(table.model.model_json_schema()) for name, table in self._plugins.tables().items()},
+        )
+
+    async def _sections(self, asked: Request[tuple[Section, ...]]) -> tuple[Section, ...]:
+        assert isinstance(asked, GetSections)
+        config, models = self._reloader.config, self._reloader.models()
+        data = await trio.to_thread.run_sync(parse, config.text, config.path)
+        mirror = None
+        if asked.receiver is not None:
+            mirror = Mirror(sender=own_addresses(config), receiver=asked.receiver, rank=asked.rank)
+        found = []
+        for owner, section in self._plugins.sync_sections():
+            part = shared(take(data, section.keys), models)
+            if mirror is not None:
+                part = dict(section.outbound(part, mirror))
+            found.append(Section(name=section.name, owner=owner, digest=digest(part), data=Hidden(part)))
+        return tuple(found)
+
+    # --- changing ------------------------------------------------------------------------------------------
+
+    async def _prepare(self, asked: Request[Hidden]) -> Hidden:
+        assert isinstance(asked, PrepareSections)
+        config, models = self._reloader.config, self._reloader.models()
+        declared = {section.name: section for _, section in self._plugins.sync_sections()}
+        received: Mapping[str, Data] = asked.sections.value
+        unknown = [name for name in received if name not in declared]
+        if unknown:
+            raise RefusedError(
+                f"this node knows no section {', '.join(map(repr, unknown))}",
+                hint=f"Install the plugin that declares it here too; known: {', '.join(sorted(declared))}.",
+            )
+        chosen = [(declared[name], part) for name, part in received.items()]
+        text = await trio.to_thread.run_sync(_with_sections, config, chosen, models)
+        self._reloader.check(text)
+        return Hidden(text)
+
+    async def _apply(self, asked: Request[int]) -> int:
+        assert isinstance(asked, ApplyConfig)
+        report = await self._reloader.apply(
+            asked.text.value, comment=asked.comment, who=asked.who, confirm_within_s=asked.confirm_within_s
+        )
+        return report.revision
+
+    async def _confirm(self, asked: Request[int]) -> int:
+        assert isinstance(asked, ConfirmConfig)
+        self._refuse_unless_in_force(asked.revision)
+        return (await self._reloader.confirm(who=asked.who)).revision
+
+    async def _revert(self, asked: Request[int]) -> int:
+        assert isinstance(asked, RevertConfig)
+        self._refuse_unless_in_force(asked.revision)
+        return (await self._reloader.revert(who=asked.who)).revision
+
+    def _refuse_unless_in_force(self, revision: int) -> None:
+        if revision != self._reloader.revision:
+            raise RefusedError(
+                f"revision {revision} is not in force, revision {self._reloader.revision} is",
+                hint="The change was taken back, or another one followed; send it again.",
+            )
+
+
+def own_addresses(config: Config) -> dict[str, tuple[str, ...]]:
+    """This node's own addresses by logical interface."""
+    provider = config.providing(ProvidesInterfaces)
+    known = provider.logical_interfaces() if provider else {}
+    return {name: tuple(str(address) for address in each.addresses) for name, each in known.items()}
+
+
+def _with_sections(config: Config, chosen: list[tuple[SyncSection, Data]], models: Mapping[str, Any]) -> str:
+    """The text of this node with these sections of another one in it."""
+    data: Data = parse(config.text, config.path)
+    for section, part in chosen:
+        own = take(data, section.keys)
+        data = put(data, section.keys, merged(take(part, section.keys), own, models))
+    names = dict.fromkeys(key[0] for section, _ in chosen for key in section.keys)
+    return rewritten(config.text, {name: data.get(name, {}) for name in names})

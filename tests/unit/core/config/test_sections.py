@@ -1,0 +1,152 @@
+"""What travels between nodes, what stays, and what becomes of a receiver's file."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Annotated, Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from appliance.config import Model, Scope
+from appliance.config.sections import differences, digest, merged, put, rewritten, shared, take
+
+
+class Item(Model):
+    name: str = ""
+    value: int = 0
+    device: Annotated[str, Scope.LOCAL] = ""
+    nosync: bool = False
+
+
+class Part(Model):
+    address: Annotated[str, Scope.LOCAL] = ""
+    text: str = ""
+
+
+class Sample(Model):
+    """``[sample]``."""
+
+    own: Annotated[str, Scope.LOCAL] = ""
+    password: str = ""
+    item: list[Item] = []
+    part: dict[str, Part] = {}
+
+
+MODELS: dict[str, type[Model]] = {"sample": Sample}
+PRIMARY: dict[str, Any] = {
+    "sample": {
+        "own": "primary's",
+        "password": "secret",
+        "item": [{"name": "a", "value": 1, "device": "eth0"}, {"name": "mine", "nosync": True}],
+        "part": {"x": {"address": "10.0.0.1", "text": "t"}},
+    }
+}
+SECONDARY: dict[str, Any] = {
+    "sample": {
+        "own": "secondary's",
+        "password": "old",
+        "item": [{"name": "old"}, {"name": "a", "value": 7, "device": "eth9"}, {"name": "kept", "nosync": True}],
+        "part": {"x": {"address": "10.0.0.2", "text": "other"}, "gone": {"text": "g"}},
+    }
+}
+
+
+def test_local_fields_and_items_marked_nosync_do_not_travel() -> None:
+    assert shared(PRIMARY, MODELS) == {
+        "sample": {"password": "secret", "item": [{"name": "a", "value": 1}], "part": {"x": {"text": "t"}}}
+    }
+
+
+def test_the_receiver_keeps_what_is_its_own_and_loses_what_the_sender_has_not() -> None:
+    assert merged(shared(PRIMARY, MODELS), SECONDARY, MODELS) == {
+        "sample": {
+            "own": "secondary's",
+            "password": "secret",
+            "item": [{"name": "a", "value": 1, "device": "eth9"}, {"name": "kept", "nosync": True}],
+            "part": {"x": {"address": "10.0.0.2", "text": "t"}},
+        }
+    }
+
+
+def test_after_it_arrived_both_nodes_have_the_same_digest() -> None:
+    sent = shared(PRIMARY, MODELS)
+    assert digest(shared(merged(sent, SECONDARY, MODELS), MODELS)) == digest(sent)
+    assert digest(shared(SECONDARY, MODELS)) != digest(sent)
+
+
+def test_a_table_that_the_sender_removed_goes_but_for_what_is_local() -> None:
+    assert merged({"sample": {}}, {"sample": {"password": "x"}}, MODELS) == {"sample": {}}
+    assert merged({"sample": {}}, {"sample": {"own": "x", "password": "x"}}, MODELS) == {"sample": {"own": "x"}}
+
+
+def test_parts_of_a_table_are_taken_and_put_back_without_touching_the_rest() -> None:
+    whole = {"firewall": {"rule": [1], "alias": {"a": 2}}, "node": {"name": "fw1"}}
+    keys = (("firewall", "rule"), ("carp",))
+    assert take(whole, keys) == {"firewall": {"rule": [1]}}
+    assert put(whole, keys, {"carp": {"x": 1}}) == {
+        "firewall": {"alias": {"a": 2}},
+        "node": {"name": "fw1"},
+        "carp": {"x": 1},
+    }
+    assert put({}, (("firewall", "rule"),), {}) == {}
+
+
+TEXT = """\
+# the node
+[node]
+name = "fw2"  # its name
+
+[sample]
+own = "x"
+# the password
+password = "old"
+
+[[sample.item]]
+name = "a"  # the first
+"""
+
+
+def test_comments_survive_where_nothing_changes() -> None:
+    new = {"own": "x", "password": "new", "item": [{"name": "a", "value": 3}]}
+    text = rewritten(TEXT, {"sample": new})
+    assert tomllib.loads(text) == {"node": {"name": "fw2"}, "sample": new}
+    for comment in ("# the node", "# its name", "# the password", "# the first"):
+        assert comment in text
+    assert rewritten(TEXT, {"sample": tomllib.loads(TEXT)["sample"]}) == TEXT
+
+
+def test_tables_come_and_go() -> None:
+    text = rewritten(TEXT, {"sample": {}, "fresh": {"a": 1, "b": [{"c": 2}]}})
+    assert tomllib.loads(text) == {"node": {"name": "fw2"}, "fresh": {"a": 1, "b": [{"c": 2}]}}
+
+
+def test_what_differs_is_named() -> None:
+    assert list(differences({"a": {"x": 1, "y": 2}}, {"a": {"x": 1, "y": 3}, "b": {"z": 1}})) == ["a.y", "b.z"]
+
+
+NAMES = st.sampled_from(["a", "b", "c", "d"])
+ITEMS = st.lists(
+    st.fixed_dictionaries(
+        {"name": NAMES}, optional={"value": st.integers(0, 3), "device": NAMES, "nosync": st.booleans()}
+    ),
+    max_size=4,
+    unique_by=lambda item: str(item["name"]),
+)
+TABLES = st.fixed_dictionaries(
+    {},
+    optional={"own": NAMES, "password": NAMES, "item": ITEMS, "part": st.dictionaries(NAMES, st.just({"text": "t"}))},
+)
+
+
+@given(sender=TABLES, receiver=TABLES)
+def test_receiving_makes_equal_and_receiving_again_changes_nothing(
+    sender: dict[str, Any], receiver: dict[str, Any]
+) -> None:
+    sent = shared({"sample": sender}, MODELS)
+    once = merged(sent, {"sample": receiver}, MODELS)
+    assert merged(sent, once, MODELS) == once
+    assert once.get("sample", {}).get("own") == receiver.get("own")
+    stay = [item for item in receiver.get("item", []) if item.get("nosync")]
+    kept = once["sample"].get("item", [])
+    assert [item for item in kept if item.get("nosync")] == stay

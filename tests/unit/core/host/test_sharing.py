@@ -1,0 +1,150 @@
+"""What the services of a node may ask about its configuration, and how sections of one node get into another."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+import trio
+import trio.testing
+
+from appliance.config import Config, Model, Scope
+from appliance.errors import ConfigError, Problem, RefusedError
+from appliance.events.config import (
+    ApplyConfig,
+    ConfirmConfig,
+    GetConfig,
+    GetSections,
+    Hidden,
+    PrepareSections,
+    RevertConfig,
+    Section,
+)
+from appliance.host.appliance import Appliance
+from appliance.host.discovery import Found
+from appliance.plugin import ConfigTable, Mirror, SyncSection, hookimpl
+
+
+class Table(Model):
+    """``[alpha]``."""
+
+    skew: Annotated[int, Scope.MIRRORED] = 0
+    own: Annotated[str, Scope.LOCAL] = ""
+    word: str = ""
+    rule: list[str] = []
+
+
+class Alpha:
+    """A plugin with two sections; one of them is mirrored."""
+
+    api = (1, 0)
+
+    @hookimpl
+    def appliance_config(self) -> ConfigTable:
+        return ConfigTable(name="alpha", model=Table, summary="x")
+
+    @hookimpl
+    def appliance_verify(self, config: Config) -> list[Problem]:
+        wrong = config[Table].word == "wrong"
+        return [Problem(path=("alpha", "word"), message="that is the wrong word")] if wrong else []
+
+    @hookimpl
+    def appliance_sync_sections(self) -> list[SyncSection]:
+        return [
+            SyncSection(name="alpha", keys=(("alpha", "skew"), ("alpha", "word"), ("alpha", "own")), outbound=mirrored),
+            SyncSection(name="rules", keys=(("alpha", "rule"),)),
+        ]
+
+
+def mirrored(data: Mapping[str, Any], mirror: Mirror) -> Mapping[str, Any]:
+    table = dict(data.get("alpha", {}))
+    return {"alpha": table | {"skew": table.get("skew", 0) + 100 * mirror.rank}}
+
+
+FW1 = '[node]\nname = "fw1"\n[alpha]\nskew = 1\nown = "one"\nword = "w"\nrule = ["a"]\n'
+FW2 = '[node]\nname = "fw2"\n# mine\n[alpha]\nown = "two"  # here\nrule = ["b"]\n'
+
+
+@asynccontextmanager
+async def nodes(tmp: Path, *texts: str) -> AsyncIterator[tuple[Appliance, ...]]:
+    made = [
+        Appliance(
+            config_path=tmp / f"{number}.toml",
+            state_dir=tmp / f"state-{number}",
+            socket=None,
+            found=[Found(name="alpha", distribution="test", factory=Alpha)],
+            text=text,
+        )
+        for number, text in enumerate(texts)
+    ]
+    async with trio.open_nursery() as nursery:
+        for each in made:
+            await nursery.start(each.run)
+        yield tuple(made)
+        for each in made:
+            each.request_stop("the test is over")
+
+
+def run(main: Callable[[], Awaitable[None]]) -> None:
+    trio.run(main)
+
+
+def sent(sections: tuple[Section, ...]) -> Hidden:
+    return Hidden({each.name: each.data.value for each in sections})
+
+
+def test_sections_of_one_node_get_into_another_which_keeps_its_own(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with nodes(tmp_path, FW1, FW2) as (one, two):
+            sections = await one.bus.call(GetSections(receiver={}, rank=1))
+            text = (await two.bus.call(PrepareSections(sections=sent(sections)))).value
+            assert tomllib.loads(text) == {
+                "node": {"name": "fw2"},
+                "alpha": {"own": "two", "rule": ["a"], "skew": 101, "word": "w"},
+            }
+            assert "# mine" in text
+            before = await two.bus.call(GetSections())
+            await two.bus.call(ApplyConfig(text=Hidden(text), comment="from fw1", who="fw1"))
+            after = await two.bus.call(GetSections())
+            assert [each.digest for each in after] == [each.digest for each in sections]
+            assert [each.digest for each in before] != [each.digest for each in sections]
+
+    run(main)
+
+
+def test_what_the_receiver_would_refuse_changes_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with nodes(tmp_path, FW2) as (two,):
+            with pytest.raises(ConfigError, match="that is the wrong word"):
+                await two.bus.call(PrepareSections(sections=Hidden({"alpha": {"alpha": {"word": "wrong"}}})))
+            with pytest.raises(RefusedError, match="no section 'unheard'"):
+                await two.bus.call(PrepareSections(sections=Hidden({"unheard": {}})))
+            assert (await two.bus.call(GetConfig())).text.value == FW2
+
+    run(main)
+
+
+def test_a_change_that_waits_can_be_confirmed_or_taken_back(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with nodes(tmp_path, FW2) as (two,):
+            text = FW2 + 'word = "new"\n'
+            for kind in (RevertConfig, ConfirmConfig):
+                change = ApplyConfig(text=Hidden(text), comment="", who="fw1", confirm_within_s=60)
+                revision = await two.bus.call(change)
+                assert (await two.bus.call(GetConfig())).unconfirmed_s == pytest.approx(60, abs=1)
+                with pytest.raises(RefusedError, match="is not in force"):
+                    await two.bus.call(kind(revision=revision + 7, who="fw1"))
+                await two.bus.call(kind(revision=revision, who="fw1"))
+                state = await two.bus.call(GetConfig())
+                assert state.unconfirmed_s is None
+                assert state.text.value == (text if kind is ConfirmConfig else FW2)
+
+    run(main)
+
+
+def test_secrets_are_not_shown() -> None:
+    assert repr(ApplyConfig(text=Hidden("secret"), comment="c", who="w")).count("secret") == 0
