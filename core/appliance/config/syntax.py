@@ -10,7 +10,7 @@ from appliance.config.positions import Position, normalized
 from appliance.config.report import refuse_syntax
 from appliance.errors import ConfigError
 
-FILE_MAX_BYTES = 1 << 20
+FILE_MAX_BYTES = 16 << 20
 """Largest file that is read: 100 times a large installation, and a bound for whatever is given by mistake."""
 NESTING_MAX = 64
 """Deepest nesting of tables and lists: far more than any model has, far less than recursion can take."""

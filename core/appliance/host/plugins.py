@@ -210,6 +210,14 @@ class Plugins:
         """What enabled plugins contribute to the ruleset, with their plugin. Look at `failures` as for `services`."""
         return self._from(self._enabled(), "appliance_ruleset", lambda made: [one(made, Fragment)], config=config)
 
+    def refused_with(self, hook: str) -> list[str]:
+        """Plugins whose table was refused although they have something to contribute by this hook."""
+        return [
+            plugin.name
+            for plugin in self._loaded()
+            if plugin.table_error is not None and not plugin.enabled and plugin.implementations(hook)
+        ]
+
     def checks(self, config: Config) -> list[tuple[str, Check]]:
         """Checks of enabled plugins for the doctor, with their plugin."""
         return self._from(self._enabled(), "appliance_checks", _all(Check), config=config)

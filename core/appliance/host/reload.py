@@ -25,7 +25,7 @@ from appliance.events import Alarm, ConfigApplied, ConfigRefused, Health
 from appliance.host import ruleset
 from appliance.host.alarms import SOURCE, PluginAlarms
 from appliance.host.loading import ConfigLoader
-from appliance.host.plugins import PluginService
+from appliance.host.plugins import PluginFailure, PluginService
 from appliance.host.supervisor import AppliedServices
 
 if TYPE_CHECKING:
@@ -377,16 +377,25 @@ class Reloader:
                 "; ".join(str(failure) for failure in failures),
                 hint="Nothing has been changed. Report it to the author of the plugin.",
             )
+        closed = None if strict else self._why_closed(failures)
         try:
-            keeper = ruleset.service(config, fragments, self._loader.models())
+            keeper = ruleset.service(config, fragments, self._loader.models(), closed=closed)
         except PluginError as error:
             if strict:
                 raise
             self._log.error("ruleset_refused", error=error.message)
-            return wanted
+            keeper = ruleset.service(config, [], self._loader.models(), closed=error.message)
         if keeper is None:
             return wanted
         return (PluginService(plugin=SOURCE, distribution=DISTRIBUTION, service=keeper), *wanted)
+
+    def _why_closed(self, failures: list[PluginFailure]) -> str | None:
+        """Why the rules of a node that starts are not all that its file asks for."""
+        refused = self._plugins.refused_with("appliance_ruleset")
+        if refused:
+            return f"the configuration of {', '.join(refused)} was refused"
+        broken = [failure for failure in failures if failure.hook == "appliance_ruleset"]
+        return str(broken[0]) if broken else None
 
     async def _apply(self, wanted: tuple[PluginService, ...]) -> AppliedServices:
         with trio.move_on_after(APPLY_MAX_S):

@@ -7,6 +7,7 @@ of a node that has none in force nothing is forwarded; an orderly stop leaves th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
@@ -34,13 +35,14 @@ from appliance.net import nft
 from appliance.net.nftset import NetfilterSocket
 from appliance.net.ruleset import MARKER, Ruleset, base_chain, compose, transaction
 from appliance.plugin.contributions import CrashPolicy, Service
-from appliance.plugin.ruleset import TABLE, Fragment, Hook, Set
+from appliance.plugin.ruleset import TABLE, Fragment, Hook, Hooked, Rule, Set, Stage
 
 if TYPE_CHECKING:
     from appliance.plugin.context import Context, Started
 
 KEY = "ruleset"
 CAPABILITY = "ruleset"
+DEMOTION = 240
 WATCH_S = 1.0
 """Between two looks whether somebody's ``flush ruleset`` took the rules away."""
 LOAD_S = 18.0
@@ -60,12 +62,18 @@ class Settings:
     """What the service is told."""
 
     ruleset: Ruleset
+    closed: str | None
+    """Why rules are missing: nothing is forwarded then, and nothing new comes in from a WAN."""
     report: Callable[[], Report] = field(compare=False)
     """Names places in the configuration it was made of."""
 
 
 def service(
-    config: Config, fragments: Sequence[tuple[str, Fragment]], models: Mapping[str, type[Model]]
+    config: Config,
+    fragments: Sequence[tuple[str, Fragment]],
+    models: Mapping[str, type[Model]],
+    *,
+    closed: str | None = None,
 ) -> Service | None:
     """The service that keeps these fragments in the kernel; none when there is nothing to keep.
 
@@ -73,17 +81,19 @@ def service(
         config: The whole configuration.
         fragments: What its plugins contribute, each with its owner.
         models: Of all tables by name, which say what is secret in them.
+        closed: Why some rules are missing; the node is closed as long as that is so.
 
     Raises:
         PluginError: The fragments do not fit together.
     """
-    if not any(_has_content(fragment) for _, fragment in fragments):
+    if closed is None and not any(_has_content(fragment) for _, fragment in fragments):
         return None
-    ruleset = compose([("core", common_sets(config)), *fragments])
+    core = [("core", common_sets(config)), *([("core", closing_rules(config))] if closed is not None else [])]
+    ruleset = compose([*core, *fragments])
     return Service(
         key=KEY,
         run=run,
-        config=Settings(ruleset, partial(_report, config, models)),
+        config=Settings(ruleset, closed, partial(_report, config, models)),
         on_crash=CrashPolicy.DEMOTE,
         provides=frozenset({CAPABILITY}),
     )
@@ -114,6 +124,17 @@ def common_sets(config: Config) -> Fragment:
     return Fragment(sets=tuple(sets))
 
 
+def closing_rules(config: Config) -> Fragment:
+    """For a node that lacks rules: half a firewall must not be an open one."""
+    provider = config.providing(ProvidesInterfaces)
+    interfaces = provider.logical_interfaces() if provider else {}
+    new = "ct state new meta l4proto { tcp, udp } counter name closed drop"
+    wans = [Rule(text=f"iifname @if_{name} {new}") for name, each in interfaces.items() if each.gateways]
+    forward = Hooked(hook=Hook.FORWARD, stage=Stage.NEVER, rules=(Rule(text="counter name closed drop"),))
+    inward = Hooked(hook=Hook.INPUT, stage=Stage.NEVER, rules=tuple(wans))
+    return Fragment(hooked=(forward, inward), counters=("closed",))
+
+
 def _collapsed(networks: Iterable[IPv4Network | IPv6Network]) -> tuple[str, ...]:
     return tuple(str(each) for each in collapse_addresses(networks))  # type: ignore[type-var]
 
@@ -129,6 +150,7 @@ class _Keeper:
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._loaded: Ruleset | None = None
+        self._demotion = ExitStack()
         self._generation = 0
         self._lock = trio.Lock()
 
@@ -146,8 +168,10 @@ class _Keeper:
             ctx.on_reload(self._reload),
             ctx.subscribe(NodeStopping) as node_stopping,
             NetfilterSocket() as kernel,
+            self._demotion,
         ):
             await self._first_load(kernel)
+            self._say_whether_closed(self._settings)
             task_status.started()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch, kernel)
@@ -179,7 +203,7 @@ class _Keeper:
     async def _reload(self, wanted: object) -> None:
         assert isinstance(wanted, Settings)
         await self._load(wanted)
-        self._alarm()
+        self._say_whether_closed(wanted)
 
     async def _load(self, settings: Settings) -> None:
         """Bring this ruleset into the kernel.
@@ -216,7 +240,7 @@ class _Keeper:
             except ApplianceError as error:
                 self._alarm(error.message, error.hint)
             else:
-                self._alarm()
+                self._say_whether_closed(self._settings)
 
     async def _counters(self, _: Request[Mapping[str, Count]]) -> Mapping[str, Count]:
         found = await nft.counters("inet", TABLE)
@@ -224,6 +248,17 @@ class _Keeper:
 
     async def _text(self, _: Request[str]) -> str:
         return self._loaded.text if self._loaded else ""
+
+    def _say_whether_closed(self, settings: Settings) -> None:
+        self._demotion.close()
+        if settings.closed is None:
+            self._alarm()
+            return
+        self._demotion.enter_context(self._ctx.demoted(KEY, DEMOTION))
+        self._alarm(
+            f"rules are missing, so nothing is forwarded and nothing new comes in from a WAN: {settings.closed}",
+            "Correct the configuration (`appliance check`) and apply it: `appliance config reload`.",
+        )
 
     def _alarm(self, what: str = "", fix: str = "") -> None:
         health = Health.FAIL if what else Health.OK

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -19,7 +18,7 @@ from appliance.config import (
     neighbours,
 )
 from appliance.config.types import InterfaceName, Ip
-from appliance_pfsync.settings import GROUP_V4, GROUP_V6, MTU_MAX, PfsyncSettings
+from appliance_pfsync.settings import MTU_MAX, PfsyncSettings
 
 PEERS_MAX = 7
 """A cluster of eight nodes; every state is sent to each of them."""
@@ -57,16 +56,13 @@ class PfsyncConfig(Model):
 
     def own_traffic(self, interfaces: Mapping[str, LogicalInterface]) -> tuple[Traffic, ...]:
         """States of the other nodes (`appliance.config.ProvidesTraffic`)."""
-        networks = neighbours(interfaces.get(self.interface))
-        families = {each.version for each in networks}
-        groups = [ip_address(GROUP_V4), ip_address(GROUP_V6)]
         return (
             Traffic(
                 name="pfsync",
                 interface=self.interface,
                 protocol="pfsync",
-                sources=tuple(self.peers) or networks,
-                destinations=() if self.peers else tuple(each for each in groups if each.version in families),
+                # To the group, and what is meant for one node to its own address.
+                sources=tuple(self.peers) or neighbours(interfaces.get(self.interface)),
                 description="connection states of the other nodes",
             ),
         )

@@ -18,7 +18,7 @@ import trio
 
 from appliance.config import Config, Model
 from appliance.errors import ApplianceError
-from appliance.events import Demotion, GetCounters, GetRuleset, RulesetLoaded
+from appliance.events import Alarm, Demotion, GetCounters, GetRuleset, RulesetLoaded
 from appliance.host.appliance import Appliance
 from appliance.host.discovery import Found
 from appliance.plugin import ConfigTable, Fragment, Hook, Hooked, Rule, Set, Stage, hookimpl
@@ -132,6 +132,19 @@ async def without_valid_rules_at_the_first_start_nothing_is_forwarded() -> None:
         assert "policy drop" not in nft("list", "ruleset")
 
 
+async def a_node_whose_table_of_rules_is_refused_at_its_start_is_closed() -> None:
+    async with node(toml(FIRST).replace("hosts =", "unheard =")) as running:
+        (alarm,) = [each.event for each in running.bus.retained(Alarm) if each.event.key == "ruleset"]
+        assert "the configuration of raw was refused" in alarm.what, alarm.what
+        assert 'counter name "closed" drop' in nft("list", "chain", "inet", "appliance", "hook_forward")
+        assert any(each.event.reason == "ruleset" for each in running.bus.retained(Demotion))
+        await running.reloader.apply(toml(FIRST), comment="", who="test")
+        assert "closed" not in nft("list", "ruleset")
+        assert not any(each.event.weight for each in running.bus.retained(Demotion))
+        (alarm,) = [each.event for each in running.bus.retained(Alarm) if each.event.key == "ruleset"]
+        assert not alarm.active
+
+
 async def a_change_whose_first_rules_are_refused_leaves_no_trace() -> None:
     async with node('[node]\nname = "fw1"\n') as running:
         with pytest.raises(ApplianceError, match=r":7:3: raw.rules\[0\]"):
@@ -159,6 +172,7 @@ SCENARIOS = (
     a_refused_rule_is_named_by_its_line_and_the_old_rules_stay,
     rules_that_somebody_flushed_come_back,
     without_valid_rules_at_the_first_start_nothing_is_forwarded,
+    a_node_whose_table_of_rules_is_refused_at_its_start_is_closed,
     a_change_whose_first_rules_are_refused_leaves_no_trace,
     when_no_plugin_contributes_any_more_the_table_goes,
     what_an_earlier_process_left_is_replaced,

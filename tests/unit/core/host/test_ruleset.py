@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 
 from appliance.config import Config, LogicalInterface, Model, VirtualHost
 from appliance.config.model import NodeTable
@@ -77,3 +77,19 @@ def test_the_service_is_disturbed_only_by_other_rules() -> None:
     assert other is not None
     assert one.config == two.config
     assert one.config != other.config
+
+
+def test_a_closed_node_forwards_nothing_and_takes_nothing_new_from_a_wan() -> None:
+    class Wan(Model):
+        def logical_interfaces(self) -> Mapping[str, LogicalInterface]:
+            lan = LogicalInterface(name="lan", device="lan0")
+            wan = LogicalInterface(name="wan", device="wan0", gateways=(ip_address("198.51.100.1"),))
+            return {"lan": lan, "wan": wan}
+
+    made = service(config(interfaces=Wan()), [], {}, closed="the file is wrong")
+    assert made is not None
+    text = made.config.ruleset.text  # type: ignore[attr-defined]
+    assert "chain hook_forward" in text
+    assert "        counter name closed drop" in text
+    assert "iifname @if_wan ct state new meta l4proto { tcp, udp } counter name closed drop" in text
+    assert "@if_lan" not in text

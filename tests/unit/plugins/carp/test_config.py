@@ -145,3 +145,34 @@ def test_no_password_is_ever_shown() -> None:
         assert SECRET not in shown
         assert "othersecret" not in shown
     assert carp.secret_of(carp.vip[0]) == "othersecret"
+
+
+# --- what other tables learn of it -------------------------------------------------------------------------
+
+
+def test_other_tables_learn_the_virtual_hosts_by_name() -> None:
+    hosts = table(LAN, WAN | {"aliases": ["198.51.100.210/24"]}).virtual_hosts()
+    assert (hosts["lan"].interface, hosts["lan"].vhid) == ("lan", 1)
+    assert hosts["wan"].address(4) == ip_address("198.51.100.200")
+    assert hosts["wan"].aliases == (ip_interface("198.51.100.210/24"),)
+
+
+def test_the_sync_interface_is_the_link_of_the_cluster() -> None:
+    assert table(LAN).cluster_link() is None
+    link = table(LAN, sync_interface="sync").cluster_link()
+    assert link is not None
+    assert link.interface == "sync"
+
+
+def test_a_firewall_learns_which_heartbeats_to_let_in() -> None:
+    lan, sync = table(LAN, sync_interface="sync").own_traffic(INTERFACES.logical_interfaces())
+    assert (lan.interface, lan.protocol) == ("lan", "carp")
+    assert [str(each) for each in lan.sources] == ["192.168.1.0/24", "2001:db8:1::/64", "fe80::/10"]
+    assert [str(each) for each in lan.destinations] == ["224.0.0.18", "ff02::12"]
+    assert [str(each) for each in sync.destinations] == ["224.0.0.18"]
+
+
+def test_unicast_heartbeats_come_from_the_peers() -> None:
+    traffic = table(WAN | {"peers": ["203.0.113.7"]}).own_traffic(INTERFACES.logical_interfaces())
+    unicast = traffic[-1]
+    assert (unicast.sources, unicast.destinations) == ((ip_address("203.0.113.7"),), ())

@@ -58,3 +58,16 @@ def test_the_peers_are_flipped_for_the_other_node_and_the_key_file_stays_here() 
     assert scope_of(PfsyncConfig, "peers") is Scope.MIRRORED
     assert scope_of(PfsyncConfig, "key_file") is Scope.LOCAL
     assert scope_of(PfsyncConfig, "version") is Scope.SHARED
+
+
+def test_a_firewall_learns_what_it_has_to_let_in() -> None:
+    interfaces = LogicalInterfaces.of(sync="172.16.1.2/24").logical_interfaces()
+    table = PfsyncConfig.model_validate({"interface": "sync", "key_file": KEY})
+    (traffic,) = table.own_traffic(interfaces)
+    assert (traffic.interface, traffic.protocol) == ("sync", "pfsync")
+    assert [str(each) for each in traffic.sources] == ["172.16.1.0/24"]
+    assert table.own_traffic({})[0].sources == ()
+    peers = PfsyncConfig.model_validate({"interface": "sync", "key_file": KEY, "peers": ["172.16.1.3"]})
+    assert peers.own_traffic(interfaces)[0].sources == (ip_address("172.16.1.3"),)
+    link = peers.cluster_link()
+    assert (link.interface, link.peers) == ("sync", (ip_address("172.16.1.3"),))

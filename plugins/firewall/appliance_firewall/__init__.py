@@ -1,0 +1,1 @@
+"""Stateful filter rules, aliases, and what a firewall passes by itself."""

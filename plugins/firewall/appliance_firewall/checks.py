@@ -1,0 +1,254 @@
+"""What `appliance doctor` looks at for the firewall, each with its remedy."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime
+from functools import partial
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
+
+import trio
+
+from appliance.config import Config, ProvidesTraffic
+from appliance.errors import ApplianceError
+from appliance.events import Health, RulesetLoaded
+from appliance.plugin import Check, Finding, NoProvider, Probe
+from appliance.plugin.ruleset import TABLE
+from appliance_firewall.automatic import IPV6, LOCKOUT_PORTS, PING
+from appliance_firewall.config import FirewallConfig, RuleTable
+from appliance_firewall.events import GetFirewallLog
+from appliance_firewall.expand import Conditions, alternatives, protocol_numbers
+from appliance_firewall.matching import NUMBERS, Field
+from appliance_firewall.resolve import ANY, World, lockout_interface, world_of
+
+ANSWER_S = 1.0
+RECENT_S = 600.0
+"""Blocked packets of the other nodes that are older were blocked by an earlier configuration, or are over."""
+ENTRIES = 2000
+NAMED_MAX = 5
+"""Things of one kind that a finding names."""
+
+Network = IPv4Network | IPv6Network
+
+
+def checks(config: Config) -> list[Check]:
+    """The checks of every configuration with a ``[firewall]`` table."""
+    assert config.get(FirewallConfig) is not None
+    made: dict[str, tuple[str, Callable[[Probe], Awaitable[Finding]]]] = {
+        "ruleset": ("The rules are in the kernel.", rules_are_loaded),
+        "log": ("What rules log is recorded.", log_records),
+        "lockout": ("This node is reachable for its operator.", partial(operator_gets_in, config)),
+        "automatic": ("What the appliance itself needs passes.", partial(own_traffic_passes, config)),
+        "nodes": ("No rule blocks the other nodes.", partial(nodes_are_not_blocked, config)),
+        "schedules": ("Which rules are off by their schedule.", partial(schedules, config)),
+    }
+    return [Check(name=f"firewall-{name}", help=text, run=run) for name, (text, run) in made.items()]
+
+
+async def rules_are_loaded(probe: Probe) -> Finding:
+    """By the word of the core's service, and by the kernel's."""
+    if not probe.retained(RulesetLoaded):
+        return Finding(
+            health=Health.FAIL,
+            what="the rules have not been loaded",
+            why="this node filters nothing, or forwards nothing",
+            fix="See 'appliance show services': the service 'ruleset' says which rule the kernel refuses.",
+        )
+    tables = await probe.output("nft", "list", "tables", "inet")
+    if f"table inet {TABLE}" not in tables.splitlines():
+        return Finding(
+            health=Health.FAIL,
+            what=f"table inet {TABLE} is not in the kernel",
+            why="another program has flushed the ruleset, and this node filters nothing",
+            fix="Disable nftables.service and firewalld, then 'appliance config reload'.",
+        )
+    return Finding(health=Health.OK, what="the rules are in the kernel")
+
+
+async def log_records(probe: Probe) -> Finding:
+    """Whether the service has the group of the packet log."""
+    answer = await _log(probe, limit=1)
+    if answer is None:
+        return Finding(
+            health=Health.FAIL,
+            what="the firewall's service does not answer",
+            why="nobody sees what is blocked; the rules themselves do not depend on it",
+            fix="See 'appliance show services' for the error.",
+        )
+    if not answer["recording"]:
+        why = "nobody sees what is blocked; the rules themselves do not depend on it"
+        return Finding(health=Health.WARN, what=answer["error"], why=why, fix=answer["remedy"])
+    return Finding(health=Health.OK, what=f"{answer['recorded']} packets recorded, {answer['suppressed']} not kept")
+
+
+async def _log(probe: Probe, *words: str, limit: int) -> dict[str, Any] | None:
+    try:
+        with trio.fail_after(ANSWER_S):
+            return await probe.call(GetFirewallLog(words=words, limit=limit))
+    except (NoProvider, ApplianceError, trio.TooSlowError):
+        return None
+
+
+# ------------------------------------------------------------------------------------------ what rules let pass
+
+
+async def operator_gets_in(config: Config, _: Probe) -> Finding:
+    """Anti-lockout, or rules that do the same."""
+    table, world = config[FirewallConfig], world_of(config)
+    name = lockout_interface(table, world)
+    if name:
+        return Finding(health=Health.OK, what=f"ports 22 and 443 of this node are always reachable at {name}")
+    passed = [port for port in LOCKOUT_PORTS if any(_passes(config, world, None, NUMBERS["tcp"], port))]
+    if passed:
+        ports = " and ".join(map(str, passed))
+        return Finding(health=Health.OK, what=f"anti-lockout is off; own rules pass port {ports}")
+    return Finding(
+        health=Health.WARN,
+        what="anti-lockout is off and no rule passes port 22 or 443",
+        why="this node can only be reached at its console",
+        fix='Set [firewall] anti_lockout to an interface such as "lan", or add a rule that passes tcp to self port 22.',
+    )
+
+
+async def own_traffic_passes(config: Config, _: Probe) -> Finding:
+    """Automatic rules that are replaced need a rule of the operator's in their place."""
+    table, world = config[FirewallConfig], world_of(config)
+    missing = list(
+        dict.fromkeys(
+            f"{kind} at {interface}"
+            for kind, interface, protocol, port in _needed(config, world)
+            if (not table.automatic or kind in table.replace)
+            and not any(_passes(config, world, interface, protocol, port))
+        )
+    )
+    if not missing:
+        replaced = ", ".join(table.replace) if table.automatic else "all of them"
+        text = f"own rules in the place of automatic ones ({replaced})" if replaced else "automatic rules"
+        return Finding(health=Health.OK, what=f"what the appliance needs is passed by {text}")
+    return Finding(
+        health=Health.FAIL,
+        what=f"automatic rules are replaced, and no rule passes: {_some(missing)}",
+        why="the nodes need it to hear of each other, and IPv6 needs its own ICMP",
+        fix="Take it out of [firewall] replace (or set automatic = true), or add a rule that passes it.",
+    )
+
+
+def _needed(config: Config, world: World) -> Iterator[tuple[str, str, int, int | None]]:
+    """Kind of the automatic rule, interface, number of the protocol, and port."""
+    for provider in config.all_providing(ProvidesTraffic):
+        for each in provider.own_traffic(world.interfaces):
+            families = {source.version for source in each.sources} or {4, 6}
+            for number in protocol_numbers(each.protocol) or ():
+                version = 6 if number == NUMBERS["icmpv6"] else 4
+                if each.protocol != "icmp" or version in families:
+                    yield each.name, each.interface, number, each.port
+    for link in world.links:
+        if link.interface in world.interfaces:
+            versions = {address.version for address in world.interfaces[link.interface].addresses}
+            yield from ((PING, link.interface, NUMBERS["icmp" if v == 4 else "icmpv6"], None) for v in sorted(versions))
+    for name, interface in world.interfaces.items():
+        if any(address.version == 6 for address in interface.addresses):
+            yield IPV6, name, NUMBERS["icmpv6"], None
+
+
+def _passes(
+    config: Config, world: World, interface: str | None, protocol: int, port: int | None
+) -> Iterator[RuleTable]:
+    """Rules that pass packets of this kind, at least some of them, to this node."""
+    for rule in config[FirewallConfig].rule:
+        if rule.disabled or (rule.action, rule.direction) != ("pass", "in"):
+            continue
+        if interface is not None and not {interface, ANY}.intersection(rule.interfaces):
+            continue
+        if any(_may_match(conditions, protocol, port) for conditions in alternatives(rule, world)):
+            yield rule
+
+
+def _may_match(conditions: Conditions, protocol: int, port: int | None) -> bool:
+    wanted = {Field.PROTOCOL: protocol, Field.DESTINATION_PORT: port}
+    for condition in conditions:
+        number = wanted.get(condition.field)
+        if condition.field is Field.DESTINATION_PORT and number is None:
+            return False  # ports are asked for, and this protocol has none
+        if number is None or condition.sets:
+            continue
+        if any(first <= number <= last for first, last in condition.ranges) is condition.inverted:
+            return False
+    return True
+
+
+# ------------------------------------------------------------------------------------------ the other nodes
+
+
+async def nodes_are_not_blocked(config: Config, probe: Probe) -> Finding:
+    """Look for packets of the other nodes in the log."""
+    world = world_of(config)
+    own = {address.ip for interface in world.interfaces.values() for address in interface.addresses}
+    blocked: Counter[str] = Counter()
+    rules: Counter[str] = Counter()
+    for link in world.links:
+        if link.interface not in world.interfaces:
+            continue
+        networks = _nodes(config, world, link.interface)
+        answer = await _log(probe, f"on:{link.interface}", limit=ENTRIES)
+        for entry in answer["entries"] if answer is not None else ():
+            if _is_recent(entry) and entry["action"] != "pass" and _is_from(entry["src"], networks, own):
+                blocked[f"{entry['proto']} of {entry['src']} at {link.interface}"] += 1
+                rules[entry["rule"]] += 1
+    if not blocked:
+        return Finding(health=Health.OK, what="no packet of another node is in the log of blocked packets")
+    count = sum(blocked.values())
+    return Finding(
+        health=Health.WARN,
+        what=f"{count} packets of other nodes were blocked in the last {RECENT_S / 60:g} minutes: "
+        + _some([name for name, _ in blocked.most_common()]),
+        why=f"blocked by {_some([name for name, _ in rules.most_common()])}",
+        fix=f"See 'appliance show firewall log on:{world.links[0].interface}'. If the nodes need it, take its kind out "
+        "of [firewall] replace, name all nodes in [firewall] nodes, or add a rule that passes it.",
+    )
+
+
+def _nodes(config: Config, world: World, interface: str) -> list[Network]:
+    """Where the other nodes are: at their addresses if these are known, else somewhere in the network."""
+    peers = [peer for link in world.links if link.interface == interface for peer in link.peers]
+    known = [*config[FirewallConfig].nodes, *peers]
+    if known:
+        return [ip_network(address) for address in known]
+    return [address.network for address in world.interfaces[interface].addresses]
+
+
+def _is_recent(entry: dict[str, Any]) -> bool:
+    return time.time() - datetime.fromisoformat(entry["time"]).timestamp() < RECENT_S
+
+
+def _is_from(source: str | None, networks: list[Network], own: set[IPv4Address | IPv6Address]) -> bool:
+    if source is None:
+        return False
+    address = ip_address(source)
+    return address not in own and any(address in network for network in networks)
+
+
+# ------------------------------------------------------------------------------------------ schedules
+
+
+async def schedules(config: Config, _: Probe) -> Finding:
+    """Not a fault, but often the answer to why something does not pass."""
+    table = config[FirewallConfig]
+    now = datetime.now().astimezone()
+    applies = {name: each.applies(now) for name, each in table.schedules().items()}
+    off = [
+        f"{rule.id or f'rule {number}'} ({rule.schedule})"
+        for number, rule in enumerate(table.rule, start=1)
+        if rule.schedule and not rule.disabled and not applies.get(rule.schedule, True)
+    ]
+    if not off:
+        return Finding(health=Health.OK, what="no rule is off by its schedule")
+    return Finding(health=Health.OK, what=f"at {now:%a %H:%M} off by schedule: {_some(off)}")
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - NAMED_MAX
+    return ", ".join(names[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")

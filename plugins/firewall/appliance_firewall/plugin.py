@@ -1,0 +1,63 @@
+"""The firewall plugin: what it contributes to an appliance, and no logic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from appliance.config import Config
+from appliance.errors import Problem
+from appliance.events import Event, Request
+from appliance.plugin import Check, Command, ConfigTable, Fragment, ImagePart, Service, hookimpl
+from appliance_firewall import checks, commands, events, verify
+from appliance_firewall.compile import fragment
+from appliance_firewall.config import FirewallConfig
+from appliance_firewall.settings import settings_of
+
+
+class Firewall:
+    """Stateful filter rules, aliases, and what passes by itself."""
+
+    api = (1, 0)
+
+    @hookimpl
+    def appliance_config(self) -> ConfigTable:
+        return ConfigTable(name="firewall", model=FirewallConfig, summary="What may pass, and what it is called.")
+
+    @hookimpl
+    def appliance_verify(self, config: Config) -> list[Problem]:
+        return verify.verify(config)
+
+    @hookimpl
+    def appliance_ruleset(self, config: Config) -> Fragment:
+        return fragment(config)
+
+    @hookimpl
+    def appliance_services(self, config: Config) -> list[Service]:
+        # Imported here: they bring netlink, which the command line does not need.
+        from appliance_firewall import clock, service
+
+        schedules = tuple(config[FirewallConfig].schedules().values())
+        made = [Service(key="log", run=service.run, config=settings_of(config), after=frozenset({"ruleset"}))]
+        if schedules:
+            settings = clock.ClockSettings(schedules)
+            made.append(Service(key="clock", run=clock.run, config=settings, after=frozenset({"ruleset"})))
+        return made
+
+    @hookimpl
+    def appliance_events(self) -> Sequence[type[Event] | type[Request[object]]]:
+        return [events.GetAliases, events.GetFirewall, events.GetFirewallLog, events.PacketBlocked]
+
+    @hookimpl
+    def appliance_commands(self) -> Sequence[Command]:
+        return commands.COMMANDS
+
+    @hookimpl
+    def appliance_checks(self, config: Config) -> list[Check]:
+        return checks.checks(config)
+
+    @hookimpl
+    def appliance_image(self) -> ImagePart:
+        return ImagePart(
+            packages=("nftables",),
+            kernel_modules=("nf_tables", "nft_ct", "nft_log", "nft_reject_inet", "nft_fib_inet", "nfnetlink_log"),
+        )
