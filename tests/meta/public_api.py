@@ -10,6 +10,7 @@ import dataclasses
 import enum
 import importlib
 import inspect
+import re
 import pkgutil
 import types
 from collections.abc import Iterator
@@ -34,7 +35,8 @@ def dump() -> str:
         for public in sorted(_names(module)):
             lines += _describe(public, getattr(module, public))
         lines.append("")
-    return "\n".join(lines)
+    # Defaults that are objects print their address; the name says enough.
+    return re.sub(r" at 0x[0-9a-f]+", "", "\n".join(lines))
 
 
 def _below(package: str) -> list[str]:
@@ -102,8 +104,7 @@ def _signature(value: object) -> str:
         text = str(inspect.signature(value))  # type: ignore[arg-type]
     except ValueError:
         return "(...)"
-    # Defaults that are objects print their address; the name of the type says enough.
-    return " ".join(word if " at 0x" not in word else "..." for word in text.replace("'", "").split(" "))
+    return text.replace("'", "")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ DRIVEN_BY = {
     "core/plugin/node.py": "unit/core/config/test_model.py",
     # Parts of one mechanism that are tested together, through its front.
     "core/plugin/ruleset.py": "unit/core/net/test_ruleset.py",
+    "core/events/config.py": "unit/core/host/test_sharing.py",
     "core/events/ruleset.py": "netns/host/test_ruleset.py",
     "core/bus/envelope.py": "unit/core/bus/test_trace.py",
     "core/host/failures.py": "unit/core/host/test_bridge.py",

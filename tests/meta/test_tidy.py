@@ -43,6 +43,7 @@ CONTAINMENT = {
     "core/appliance/host/hooks.py",
     "core/appliance/host/isolated.py",
     "core/appliance/host/isolation.py",
+    "core/appliance/rpc/containment.py",
     "core/appliance/host/plugins.py",
     "core/appliance/host/unit.py",
 }

@@ -77,7 +77,7 @@ def up(
         name=name, nodes=nodes, ipv6=not no_ipv6, second_wan=second_wan, dmz=dmz, second_switch=second_switch
     )
     software = Software.ROUTER if routers else Software.APPLIANCE
-    settings = NodeSettings(profile=profile, preempt=not no_preempt, pfsync={})
+    settings = NodeSettings(profile=profile, preempt=not no_preempt, pfsync={}, firewall=True)
     lab = Lab(topology, software=software, settings=settings, pcap=pcap)
     lab.up()
     try:

@@ -47,6 +47,8 @@ class NodeSettings:
     """Further keys of ``[carp]``, or other values for these."""
     pfsync: Mapping[str, object] | None = None
     """Keys of ``[pfsync]``; ``{}`` is the sync interface with the lab's own key. ``None``: no such table."""
+    firewall: bool = False
+    """Whether the node is a firewall: the example's rules, outbound NAT and a watched gateway."""
     extra: str = ""
     """More TOML, appended."""
     text: str | None = None
@@ -77,6 +79,8 @@ def node_toml(topology: Topology, node: str, settings: NodeSettings | None = Non
     parts += [vip_table(vip, ordinal) for vip in (*vips, *chosen.extra_vips)]
     if chosen.pfsync is not None:
         parts.append(pfsync_table(topology, chosen.pfsync))
+    if chosen.firewall:
+        parts += firewall_tables(topology)
     if chosen.extra:
         parts.append(chosen.extra.strip() + "\n")
     return "\n".join(parts)
@@ -133,6 +137,21 @@ def pfsync_table(topology: Topology, wanted: Mapping[str, object]) -> str:
     """``[pfsync]`` on the sync interface, authenticated unless plain datagrams are asked for."""
     secured = {} if wanted.get("plain") else {"key_file": str(key_path(topology))}
     return table("pfsync", {"interface": SYNC.name, **secured, **wanted})
+
+
+def firewall_tables(topology: Topology) -> list[str]:
+    """The LAN may go anywhere, as the WAN's virtual address; the way out is watched."""
+    nodes = [SYNC.node4(number).partition("/")[0] for number in range(1, topology.nodes + 1)]
+    gateway = {"interface": WAN.name, "address": f"{WAN.prefix4}.{WAN.host4}"}
+    if topology.ipv6:
+        gateway["address6"] = f"{WAN.prefix6}::{WAN.host6}"
+    lan = {"interface": LAN.name, "action": "pass", "source": "net:lan"}
+    return [
+        table("firewall", {"nodes": nodes}),
+        table("firewall.rule", {**lan, "description": "Default allow LAN to any rule"}, many=True),
+        table("outbound_nat", {"mode": "automatic"}),
+        table("gateways.gateway.wan_gw", gateway),
+    ]
 
 
 def table(header: str, values: Mapping[str, object], *, many: bool = False) -> str:

@@ -80,7 +80,7 @@ class Demo:
         self._pause = pause
         self._shell_on_error = shell_on_error
         self._colour = colour
-        settings = NodeSettings(profile=profile, pfsync={})
+        settings = NodeSettings(profile=profile, pfsync={}, firewall=True)
         self._lab = Lab(Topology(name=unique_name("demo")), settings=settings, pcap=pcap, keep_logs=keep_logs)
         self._scenes: list[Scene] = []
         self._step = 0

@@ -118,7 +118,8 @@ class _Checker:
                 return
         config, node = self.config, self.config.identity()
         for problem in self.ask("appliance_verify", config=config, old=None) or ():
-            self.problems.append(f"appliance_verify refuses the example configuration: {problem}")
+            if problem.severity == "error":
+                self.problems.append(f"appliance_verify refuses the example configuration: {problem}")
         self.ask("appliance_verify", config=config, old=config)
         self.problems += rules.service_problems(self.ask("appliance_services", config=config, node=node) or ())
         self.problems += rules.ruleset_problems(self.ask("appliance_ruleset", config=config))

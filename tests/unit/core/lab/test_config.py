@@ -104,3 +104,12 @@ def test_plain_states_need_no_key_and_a_test_can_name_its_own() -> None:
     assert parsed("fw1", NodeSettings(pfsync={"plain": True}))["pfsync"] == {"interface": "sync", "plain": True}
     own = parsed("fw1", NodeSettings(pfsync={"key_file": "/tmp/other"}))["pfsync"]
     assert own == {"interface": "sync", "key_file": "/tmp/other"}
+
+
+def test_a_node_can_be_the_example_s_firewall() -> None:
+    found = parsed("fw1", NodeSettings(firewall=True), Topology(name="one", ipv6=False))
+    assert found["firewall"]["nodes"] == ["172.16.1.2", "172.16.1.3"]
+    assert [rule["source"] for rule in found["firewall"]["rule"]] == ["net:lan"]
+    assert found["outbound_nat"] == {"mode": "automatic"}
+    assert found["gateways"]["gateway"]["wan_gw"] == {"interface": "wan", "address": "198.51.100.1"}
+    assert "firewall" not in parsed("fw1", NodeSettings())
