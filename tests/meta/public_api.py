@@ -10,8 +10,8 @@ import dataclasses
 import enum
 import importlib
 import inspect
-import re
 import pkgutil
+import re
 import types
 from collections.abc import Iterator
 
