@@ -309,7 +309,7 @@ def test_a_file_is_read_whole_with_windows_line_ends_and_byte_order_mark(tmp_pat
     [
         (None, "there is no such configuration file"),
         (b"a = 1\nb = '\xff'\n", ":2: not valid UTF-8"),
-        (b"#" * (FILE_MAX_BYTES + 1), "larger than 1024 KiB"),
+        (b"#" * (FILE_MAX_BYTES + 1), "larger than 16384 KiB"),
     ],
 )
 def test_an_unusable_file_is_a_clear_error(tmp_path: Path, content: bytes | None, expected: str) -> None:
