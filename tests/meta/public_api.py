@@ -22,6 +22,8 @@ MODULES = (
     "appliance.plugin.hookspecs",
     "appliance.config",
     "appliance.config.types",
+    "appliance.identity",
+    "appliance.rpc",
     "appliance.testing",
 )
 

@@ -32,6 +32,7 @@ HOMES = {
     "structlog": ("core/appliance/logs.py", "core/appliance/host/isolation.py", "core/appliance/testing/"),
     "tomlkit": ("core/appliance/config/",),
     "pytest": ("core/appliance/testing/",),
+    "h11": ("core/appliance/rpc/http.py", "core/appliance/rpc/client.py"),
 }
 """A third-party package is known to few files, so that it can be replaced."""
 
