@@ -1,8 +1,9 @@
 """``make bench``: measures this project beside its peers, in the same run, and prints tables.
 
     run.py [--runs 20] [--fast-runs 20] [--peer-runs 5] [--at-once 1]
-           [--only failover|small|scale|endurance|states|takeover] [--load idle|busy] [--write docs/benchmarks.md]
+           [--only failover|small|scale|endurance|rules|states|takeover] [--load idle|busy] [--write docs/benchmarks.md]
     run.py --only states [--quick] [--runs 3] [--seconds 6] [--states 100000] [--part cost …] [--system ours …]
+    run.py --only rules [--quick] [--runs 3] [--states 1000 10000 50000] [--part load …] [--system ours …]
     run.py --only takeover [--quick] [--runs 20] [--states 0 …] [--part death …] [--system ours …] [--interval 1]
 
 Nothing here gates the tests. Numbers depend on the machine; ratios between systems of one run mean more.
@@ -28,6 +29,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import endurance
 import failover
+import rules
+import rules_forward
+import rules_tables
 import small
 import states
 import statestables
@@ -35,6 +39,7 @@ import takeover
 from failover import Gaps, measure
 from systems import Appliance, System, require_tools, rivals
 
+ONLY = ("failover", "small", "scale", "endurance", "rules", "states", "takeover")
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
@@ -157,14 +162,22 @@ def takeover_text(options: argparse.Namespace) -> str:
     return takeover.table(takeover.measure(_changed(base, wanted), say))
 
 
-Chosen = TypeVar("Chosen", states.Options, takeover.Options)
+def rules_text(options: argparse.Namespace) -> str:
+    """What many rules cost."""
+    base = rules.QUICK if options.quick else rules.Options()
+    wanted = {"runs": options.runs, "sizes": options.states, "parts": options.part, "systems": options.system}
+    return rules_tables.text(rules.measure(_changed(base, wanted), say))
+
+
+Chosen = TypeVar("Chosen", rules.Options, states.Options, takeover.Options)
 
 
 def _changed(base: Chosen, wanted: dict[str, Any]) -> Chosen:
     given: dict[str, Any] = {
         name: tuple(v) if isinstance(v, list) else v for name, v in wanted.items() if v is not None
     }
-    for name, allowed in (("parts", states.PARTS), ("scenarios", takeover.SCENARIOS)):
+    parts = rules.PARTS if isinstance(base, rules.Options) else states.PARTS
+    for name, allowed in (("parts", parts), ("scenarios", takeover.SCENARIOS)):
         if unknown := set(given.get(name, ())) - set(allowed):
             raise SystemExit(f"--part {', '.join(sorted(unknown))} does not exist: {', '.join(allowed)}")
     if unknown := set(given.get("systems", ())) - set(base.systems):
@@ -175,18 +188,20 @@ def _changed(base: Chosen, wanted: dict[str, Any]) -> Chosen:
 def main() -> None:
     """Parse, measure, print, write."""
     parser = argparse.ArgumentParser(description="Benchmarks against real peers.")
-    parser.add_argument("--runs", type=int, help="20; states: 3")
+    parser.add_argument("--runs", type=int, help="20; states, rules: 3")
     parser.add_argument("--fast-runs", type=int, default=20)
     parser.add_argument("--peer-runs", type=int, help="5; takeover: as --runs")
     parser.add_argument("--at-once", type=int, default=1, help="labs side by side: quicker, and noisier")
-    parser.add_argument("--only", choices=("failover", "small", "scale", "endurance", "states", "takeover"))
+    parser.add_argument("--only", choices=ONLY)
     parser.add_argument("--load", choices=failover.LOADS, help="only the failovers of an idle or of a busy machine")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long false takeovers are counted")
-    parser.add_argument("--quick", action="store_true", help="states, takeover: about a minute per system")
+    parser.add_argument("--quick", action="store_true", help="states, takeover: about a minute per system; rules: one")
     parser.add_argument("--seconds", type=float, help="states: how long each load lasts")
-    parser.add_argument("--states", type=int, nargs="+", help="states: size of the bulk; takeover: sizes of the table")
-    parser.add_argument("--part", nargs="+", help=f"{', '.join(states.PARTS)}; {', '.join(takeover.SCENARIOS)}")
-    parser.add_argument("--system", nargs="+", help=f"{', '.join(states.MODES)}; {', '.join(takeover.SYSTEMS)}")
+    parser.add_argument("--states", type=int, nargs="+", help="size of the bulk; sizes of the table; numbers of rules")
+    parser.add_argument("--part", nargs="+", help=", ".join((*states.PARTS, *takeover.SCENARIOS, *rules.PARTS)))
+    parser.add_argument(
+        "--system", nargs="+", help=", ".join((*states.MODES, *takeover.SYSTEMS, *rules_forward.SYSTEMS))
+    )
     parser.add_argument("--interval", type=float, help="takeover: seconds between keepalived's adverts")
     parser.add_argument("--ordinary", action="store_true", help="takeover: a firewall that is not strict")
     parser.add_argument("--write", type=Path)
@@ -206,6 +221,8 @@ def main() -> None:
         loads = (options.load,) if options.load else failover.LOADS
         found = run_failover(options.runs or 20, options.fast_runs, options.peer_runs or 5, options.at_once, loads)
         sections.append("### Gap in milliseconds: median / p95 / max\n\n" + failover_table(found))
+    if options.only in (None, "rules"):
+        sections.append("### Rules\n\n" + rules_text(options))
     if options.only in (None, "states"):
         sections.append("### States\n\n" + states_text(options))
     if options.only == "takeover":  # it takes hours: only when it is asked for

@@ -227,6 +227,8 @@ class _Draft:
 
     def formatted(self, problems: Sequence[Problem]) -> tuple[str, ...]:
         """In file order, as text."""
+        if not problems:
+            return ()  # positions of a large file take seconds
         return tuple(self.report.format(problem) for problem in self.report.ordered(problems))
 
     def _read_table(self, name: str, value: object) -> None:

@@ -7,7 +7,7 @@ of a node that has none in force nothing is forwarded; an orderly stop leaves th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
@@ -19,7 +19,7 @@ from appliance.config import Config, Model, ProvidesInterfaces, ProvidesVirtualH
 from appliance.config.positions import locate
 from appliance.config.redact import redact
 from appliance.config.report import Report
-from appliance.errors import ApplianceError, ConfigError, Problem
+from appliance.errors import ApplianceError, ConfigError, KernelError, Problem
 from appliance.events import (
     Alarm,
     Count,
@@ -33,7 +33,7 @@ from appliance.events import (
 )
 from appliance.net import nft
 from appliance.net.nftset import NetfilterSocket
-from appliance.net.ruleset import MARKER, Ruleset, base_chain, compose, transaction
+from appliance.net.ruleset import MARKER, Ruleset, Transaction, base_chain, compose, transaction
 from appliance.plugin.contributions import CrashPolicy, Service
 from appliance.plugin.ruleset import TABLE, Fragment, Hook, Hooked, Rule, Set, Stage
 
@@ -213,18 +213,27 @@ class _Keeper:
             KernelError: It was refused as a whole.
         """
         async with self._lock:
-            text = transaction(settings.ruleset, self._loaded)
-            try:
-                await nft.apply_text(text.text, deadline_s=LOAD_S)
-            except nft.NftError as error:
-                origin = text.origin(settings.ruleset, error.line) if error.line is not None else ()
-                if not origin:
-                    raise
-                raise _located(settings, origin, error) from error
+            plan = transaction(settings.ruleset, self._loaded)
+            if plan.prepare:
+                await self._apply(settings, plan, plan.prepare)
+            await self._apply(settings, plan, plan.text)
             self._loaded = settings.ruleset
         self._generation += 1
         self._ctx.publish(RulesetLoaded(generation=self._generation, rules=settings.ruleset.rules))
         self._ctx.log.info("ruleset_loaded", rules=settings.ruleset.rules, generation=self._generation)
+
+    async def _apply(self, settings: Settings, plan: Transaction, text: str) -> None:
+        try:
+            await nft.apply_text(text, deadline_s=LOAD_S)
+        except KernelError as error:
+            if plan.prepare and text is plan.text:
+                with suppress(KernelError):
+                    await nft.apply_text(plan.undo)
+            line = error.line if isinstance(error, nft.NftError) else None
+            origin = plan.origin(line, prepared=text is plan.prepare) if line is not None else ()
+            if not origin:
+                raise
+            raise _located(settings, origin, error) from error
 
     async def _watch(self, kernel: NetfilterSocket) -> None:
         while True:
@@ -266,7 +275,7 @@ class _Keeper:
         self._ctx.publish(Alarm(key=ALARM, active=bool(fix), health=health, what=what, fix=fix))
 
 
-def _located(settings: Settings, origin: tuple[str | int, ...], error: nft.NftError) -> ConfigError:
+def _located(settings: Settings, origin: tuple[str | int, ...], error: KernelError) -> ConfigError:
     complaint = error.message.removeprefix("nft refused: ").splitlines()[0].partition("Error: ")[2] or error.message
     return settings.report().refusal(
         [Problem(path=origin, message=f"nftables refuses what follows from this: {complaint}")]

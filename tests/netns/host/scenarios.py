@@ -113,6 +113,23 @@ async def a_refused_rule_is_named_by_its_line_and_the_old_rules_stay() -> None:
         assert nft("list", "ruleset") == before
 
 
+async def sets_with_ranges_come_before_the_rules_that_use_them() -> None:
+    async with node(toml(FIRST)) as running:
+        ranges = "tcp dport { 22, 1000-2000 } counter name raw_hits accept"
+        await running.reloader.apply(toml([*FIRST, ranges]), comment="", who="test")
+        text = nft("list", "table", "inet", "appliance")
+        assert "elements = { 22, 1000-2000 }" in text, text
+        overlap = toml([*FIRST, ranges, "ip saddr { 10.0.0.0/8, 10.1.0.0/16 } drop"])
+        with pytest.raises(ApplianceError, match=r":10:3: raw.rules\[3\]"):
+            await running.reloader.apply(overlap, comment="", who="test")
+        lost = toml([*FIRST, ranges, "ip saddr { 10.0.0.0/8, 192.0.2.1 } drop", "jump to_nowhere"])
+        with pytest.raises(ApplianceError, match=r":11:3: raw.rules\[4\]"):
+            await running.reloader.apply(lost, comment="", who="test")
+        assert nft("list", "table", "inet", "appliance") == text, "not even the sets of a refused change are left"
+        await running.reloader.apply(toml([*FIRST, "ip saddr { 10.0.0.0/8, 192.0.2.1 } drop"]), comment="", who="test")
+        assert "1000-2000" not in nft("list", "table", "inet", "appliance")
+
+
 async def rules_that_somebody_flushed_come_back() -> None:
     async with node(toml(FIRST)) as running:
         with running.bus.subscribe(RulesetLoaded, name="test", replay=False) as loads, trio.fail_after(WAIT_S):
@@ -170,6 +187,7 @@ async def what_an_earlier_process_left_is_replaced() -> None:
 SCENARIOS = (
     rules_follow_the_configuration_and_counters_go_on,
     a_refused_rule_is_named_by_its_line_and_the_old_rules_stay,
+    sets_with_ranges_come_before_the_rules_that_use_them,
     rules_that_somebody_flushed_come_back,
     without_valid_rules_at_the_first_start_nothing_is_forwarded,
     a_node_whose_table_of_rules_is_refused_at_its_start_is_closed,
