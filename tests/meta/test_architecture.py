@@ -16,6 +16,7 @@ PUBLIC = (
     "appliance.config",
     "appliance.net",
     "appliance.rpc",
+    "appliance.identity",
     "appliance.errors",
 )
 

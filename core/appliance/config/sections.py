@@ -83,11 +83,13 @@ def shared(data: Mapping[str, Any], models: Models) -> Data:
 
 def _shared(value: Any, annotations: Sequence[object]) -> Any:
     if isinstance(value, Mapping):
-        return {
-            key: _shared(inner, inner_annotations(annotations, key))
-            for key, inner in value.items()
-            if not _is_local(annotations, key) and not _stays(inner)
+        inner = {
+            key: _shared(each, inner_annotations(annotations, key))
+            for key, each in value.items()
+            if not _is_local(annotations, key) and not _stays(each)
         }
+        # A table of which nothing travels is not there for others; one that is empty is.
+        return {key: each for key, each in inner.items() if each != {} or value[key] == {}}
     if isinstance(value, list):
         return [_shared(item, inner_annotations(annotations, 0)) for item in value if not _stays(item)]
     return value

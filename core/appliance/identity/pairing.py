@@ -306,7 +306,7 @@ def _check_peer(peer: Certificate, own: Certificate, peers: Collection[str]) -> 
         raise RefusalError(
             "full",
             f"{own.name} is paired with {PEERS_MAX} others already",
-            f"Remove one that is gone with 'appliance pair forget NAME' on {own.name}.",
+            f"Remove one that is gone with 'appliance pair remove NAME' on {own.name}.",
         )
 
 

@@ -299,7 +299,7 @@ class Rotation:
         if self._asked.pop(node, None) is not None and self._end is None:
             self._fail(
                 f"{node} does not answer: {why}",
-                f"Run 'appliance pair rotate' again when it does; if it is gone, 'appliance pair forget {node}' first.",
+                f"Run 'appliance pair rotate' again when it does; if it is gone, 'appliance pair remove {node}' first.",
             )
 
     def _fail(self, message: str, hint: str) -> None:

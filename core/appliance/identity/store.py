@@ -212,7 +212,7 @@ class IdentityStore:
         if peer.name not in names and len(names) >= PEERS_MAX:
             raise RefusedError(
                 f"this node is paired with {PEERS_MAX} others already",
-                hint="Remove one that is gone with 'appliance pair forget NAME'.",
+                hint="Remove one that is gone with 'appliance pair remove NAME'.",
             )
 
     def _peer_names(self) -> list[str]:

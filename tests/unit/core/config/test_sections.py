@@ -58,6 +58,14 @@ def test_local_fields_and_items_marked_nosync_do_not_travel() -> None:
     }
 
 
+def test_a_table_of_which_nothing_travels_is_not_there_for_others() -> None:
+    own = {"sample": {"part": {"x": {"address": "10.0.0.2"}}}}
+    assert shared(own, MODELS) == {"sample": {}}
+    received = merged({"sample": {"password": "p"}}, own, MODELS)
+    assert digest(shared(received, MODELS)) == digest({"sample": {"password": "p"}})
+    assert shared({"sample": {"part": {}}}, MODELS) == {"sample": {"part": {}}}
+
+
 def test_the_receiver_keeps_what_is_its_own_and_loses_what_the_sender_has_not() -> None:
     assert merged(shared(PRIMARY, MODELS), SECONDARY, MODELS) == {
         "sample": {

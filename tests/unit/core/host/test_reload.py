@@ -159,7 +159,7 @@ def test_a_start_is_revision_one_and_the_same_file_stays_revision_one(tmp_path: 
         async with world(tmp_path) as first:
             assert sorted(first.lived()) == ["alpha starts with 1", "beta starts with 1"]
             assert first.events(ConfigApplied) == [
-                ConfigApplied(revision=1, tables=("node", "plugins", "alpha", "beta"))
+                ConfigApplied(revision=1, tables=("node", "plugins", "alpha", "beta"), who="node")
             ]
         async with world(tmp_path) as second:
             assert [revision.number for revision in second.reloader.history()] == [1]
@@ -177,7 +177,7 @@ def test_a_change_restarts_only_the_service_it_is_about(tmp_path: Path) -> None:
             assert report.services.restarted == ("alpha/main",)
             assert report.services.unchanged == ("beta/main",)
             assert w.path.read_text() == changed(alpha=2)
-            assert w.events(ConfigApplied)[-1] == ConfigApplied(revision=2, tables=("alpha",))
+            assert w.events(ConfigApplied)[-1] == ConfigApplied(revision=2, tables=("alpha",), who="w")
             assert [(r.who, r.comment) for r in w.reloader.history()] == [("node", "found at start"), ("w", "c")]
 
     run(main)
@@ -350,7 +350,7 @@ def test_an_unconfirmed_change_rolls_back_by_itself(tmp_path: Path) -> None:
             assert w.reloader.config.text == BASE
             assert w.reloader.unconfirmed_s is None
             assert [r.comment for r in w.reloader.history()][-1] == "revision 2 was not confirmed within 60 s"
-            assert w.events(ConfigApplied)[-1] == ConfigApplied(revision=3, tables=("alpha",))
+            assert w.events(ConfigApplied)[-1] == ConfigApplied(revision=3, tables=("alpha",), who="node")
 
     run(main)
 

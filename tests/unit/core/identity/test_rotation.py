@@ -188,7 +188,7 @@ def test_a_node_that_does_not_answer_stops_it_with_everything_as_before() -> Non
     end = leader.poll(0)
     assert isinstance(end, Failed)
     assert failed(end) == "fw3 does not answer: connection refused"
-    assert "appliance pair forget fw3" in end.hint
+    assert "appliance pair remove fw3" in end.hint
     leader.answered("fw2", Answer(refused="late"))
     leader.unanswered("fw2", "late")
     assert leader.poll(9) == end
