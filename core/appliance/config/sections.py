@@ -12,9 +12,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import tomlkit
 from pydantic import BaseModel
-from tomlkit.items import AoT, Table
 
 from appliance.config.model import Scope
 from appliance.config.schema import field_at, inner_annotations
@@ -149,47 +147,6 @@ def _identity(item: object) -> tuple[str, str] | None:
     if not isinstance(item, Mapping):
         return None
     return next(((key, str(item[key])) for key in IDENTITIES if item.get(key)), None)
-
-
-# --- the receiver's file -----------------------------------------------------------------------------------
-
-
-def rewritten(text: str, tables: Mapping[str, Any]) -> str:
-    """The text of a configuration file with these tables as given; comments and order survive where nothing changes.
-
-    Args:
-        text: A valid file.
-        tables: Whole tables by name; an empty one is removed from the file.
-    """
-    document = tomlkit.parse(text)
-    for name, table in tables.items():
-        if not table and name in document:
-            del document[name]
-        elif name in document and isinstance(document[name], Table):
-            _update(document[name], table)
-        elif table:
-            document[name] = table
-    return tomlkit.dumps(document)
-
-
-def _update(old: Any, new: Mapping[str, Any]) -> None:
-    for key in list(old):
-        if key not in new:
-            del old[key]
-    for key, value in new.items():
-        if key not in old:
-            old[key] = value
-        elif isinstance(value, Mapping) and isinstance(old[key], Table):
-            _update(old[key], value)
-        elif isinstance(value, list) and isinstance(old[key], AoT) and len(old[key]) == len(value):
-            for item, wanted in zip(old[key], value, strict=True):
-                _update(item, wanted)
-        elif _plain(old[key]) != value:
-            old[key] = value
-
-
-def _plain(value: Any) -> Any:
-    return value.unwrap() if hasattr(value, "unwrap") else value
 
 
 def differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> Iterator[str]:

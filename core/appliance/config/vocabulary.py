@@ -156,3 +156,12 @@ class ProvidesTraffic(Protocol):
     def own_traffic(self, interfaces: Mapping[str, LogicalInterface]) -> tuple[Traffic, ...]:
         """All of it; `interfaces` are the configured ones by name, perhaps not all that the table names."""
         ...
+
+
+@runtime_checkable
+class ProvidesPairing(Protocol):
+    """A table whose plugin pairs the nodes and answers `appliance.events.keys.GetKeys`."""
+
+    def pairs_nodes(self) -> bool:
+        """Whether it does."""
+        ...

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from appliance.config import Config, ProvidesInterfaces
-from appliance.config.sections import Data, digest, merged, put, rewritten, shared, take
+from appliance.config.sections import Data, digest, merged, put, shared, take
 from appliance.config.syntax import parse
+from appliance.config.writing import rewritten
 from appliance.errors import RefusedError
 from appliance.events import Request
 from appliance.events.config import (
@@ -76,17 +77,11 @@ class Sharing:
     async def _sections(self, asked: Request[tuple[Section, ...]]) -> tuple[Section, ...]:
         assert isinstance(asked, GetSections)
         config, models = self._reloader.config, self._reloader.models()
-        data = await trio.to_thread.run_sync(parse, config.text, config.path)
         mirror = None
         if asked.receiver is not None:
             mirror = Mirror(sender=own_addresses(config), receiver=asked.receiver, rank=asked.rank)
-        found = []
-        for owner, section in self._plugins.sync_sections():
-            part = shared(take(data, section.keys), models)
-            if mirror is not None:
-                part = dict(section.outbound(part, mirror))
-            found.append(Section(name=section.name, owner=owner, digest=digest(part), data=Hidden(part)))
-        return tuple(found)
+        # A large configuration takes a second, which the node's loop does not have.
+        return await trio.to_thread.run_sync(_sections_of, config, self._plugins.sync_sections(), models, mirror)
 
     # --- changing ------------------------------------------------------------------------------------------
 
@@ -129,6 +124,19 @@ class Sharing:
                 f"revision {revision} is not in force, revision {self._reloader.revision} is",
                 hint="The change was taken back, or another one followed; send it again.",
             )
+
+
+def _sections_of(
+    config: Config, declared: list[tuple[str, SyncSection]], models: Mapping[str, Any], mirror: Mirror | None
+) -> tuple[Section, ...]:
+    data = parse(config.text, config.path)
+    found = []
+    for owner, section in declared:
+        part = shared(take(data, section.keys), models)
+        if mirror is not None:
+            part = dict(section.outbound(part, mirror))
+        found.append(Section(name=section.name, owner=owner, digest=digest(part), data=Hidden(part)))
+    return tuple(found)
 
 
 def own_addresses(config: Config) -> dict[str, tuple[str, ...]]:

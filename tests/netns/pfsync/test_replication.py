@@ -31,6 +31,8 @@ pytestmark = pytest.mark.netns
 
 NODES = ("fw1", "fw2")
 COUNT = 500
+PACE = 5000
+"""Flows a second: all at once, some packets find no room on a machine that does much else."""
 AUDIT_S = 5
 SOON_S = 20.0
 
@@ -122,7 +124,7 @@ def test_what_is_documented_is_what_is_printed(empty: Lab) -> None:
 
 
 def test_the_second_node_says_how_far_it_is(empty: Lab) -> None:
-    flows.run(empty, "udp", COUNT)
+    flows.run(empty, "udp", COUNT, rate=PACE)
     wait_replicated(empty, "fw2", COUNT)
     shown = pfsync(empty, "fw1")
     assert (shown["peer"], shown["version"], shown["secured"], shown["bulk"]) == ("fw2", "native", True, "done")
@@ -142,7 +144,7 @@ def test_datagrams_fit_a_sync_interface_with_a_small_mtu() -> None:
             lab.start(node)
         lab.wait_settled("fw1")
         flows.sink(lab)
-        flows.run(lab, "udp", COUNT)
+        flows.run(lab, "udp", COUNT, rate=PACE)
         wait_replicated(lab, "fw2", COUNT)  # many to a datagram
         lab.stop("fw2")
         lab.exec("fw2", "conntrack", "-F", check=False)
@@ -153,7 +155,7 @@ def test_datagrams_fit_a_sync_interface_with_a_small_mtu() -> None:
 
 
 def test_killed_and_flushed_states_are_gone_on_both_nodes(empty: Lab) -> None:
-    flows.run(empty, "udp", COUNT)
+    flows.run(empty, "udp", COUNT, rate=PACE)
     with idle_connection(empty) as connection:
         wait_replicated(empty, "fw2", COUNT + 1)
         assert said(empty, "fw1", "states", "kill", "udp") == f"{COUNT} states removed here and on the peers"
@@ -177,7 +179,7 @@ def test_a_replicator_that_was_dead_catches_up_on_either_node(empty: Lab) -> Non
 
 
 def test_resync_brings_back_what_a_node_has_lost(empty: Lab) -> None:
-    flows.run(empty, "udp", COUNT)
+    flows.run(empty, "udp", COUNT, rate=PACE)
     wait_replicated(empty, "fw2", COUNT)
     with stopped(empty, "fw2"):
         empty.exec("fw2", "conntrack", "-F")

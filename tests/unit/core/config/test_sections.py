@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from typing import Annotated, Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config import Model, Scope
-from appliance.config.sections import differences, digest, merged, put, rewritten, shared, take
+from appliance.config.sections import differences, digest, merged, put, shared, take
 
 
 class Item(Model):
@@ -98,35 +97,6 @@ def test_parts_of_a_table_are_taken_and_put_back_without_touching_the_rest() -> 
         "carp": {"x": 1},
     }
     assert put({}, (("firewall", "rule"),), {}) == {}
-
-
-TEXT = """\
-# the node
-[node]
-name = "fw2"  # its name
-
-[sample]
-own = "x"
-# the password
-password = "old"
-
-[[sample.item]]
-name = "a"  # the first
-"""
-
-
-def test_comments_survive_where_nothing_changes() -> None:
-    new = {"own": "x", "password": "new", "item": [{"name": "a", "value": 3}]}
-    text = rewritten(TEXT, {"sample": new})
-    assert tomllib.loads(text) == {"node": {"name": "fw2"}, "sample": new}
-    for comment in ("# the node", "# its name", "# the password", "# the first"):
-        assert comment in text
-    assert rewritten(TEXT, {"sample": tomllib.loads(TEXT)["sample"]}) == TEXT
-
-
-def test_tables_come_and_go() -> None:
-    text = rewritten(TEXT, {"sample": {}, "fresh": {"a": 1, "b": [{"c": 2}]}})
-    assert tomllib.loads(text) == {"node": {"name": "fw2"}, "fresh": {"a": 1, "b": [{"c": 2}]}}
 
 
 def test_what_differs_is_named() -> None:
