@@ -14,7 +14,7 @@ from appliance_firewall import identity
 from appliance_firewall.aliases import Range, collapse, range_text
 from appliance_firewall.config import FirewallConfig
 from appliance_firewall.expand import protocol_numbers
-from appliance_firewall.matching import FAMILY, NUMBERS, log_text
+from appliance_firewall.matching import FAMILY, LIMIT, NUMBERS, log_text
 from appliance_firewall.resolve import World, lockout_interface, networks_of
 
 Source = IPv4Address | IPv6Address | IPv4Network | IPv6Network
@@ -22,8 +22,6 @@ Source = IPv4Address | IPv6Address | IPv4Network | IPv6Network
 LOCKOUT_PORTS = (22, 443)
 """The console and the web interface of this node."""
 PING, IPV6 = "ping", "ipv6"
-LIMIT = "limit rate 50/second burst 100 packets"
-"""Of what is dropped by itself only so many are logged: a flood must not become a flood of messages."""
 BOGONS = {
     4: (
         "0.0.0.0/8",

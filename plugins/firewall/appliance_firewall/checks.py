@@ -20,8 +20,9 @@ from appliance.plugin.ruleset import TABLE
 from appliance_firewall.automatic import IPV6, LOCKOUT_PORTS, PING
 from appliance_firewall.config import FirewallConfig, RuleTable
 from appliance_firewall.events import GetFirewallLog
-from appliance_firewall.expand import Conditions, alternatives, protocol_numbers
+from appliance_firewall.expand import Conditions, protocol_numbers
 from appliance_firewall.matching import NUMBERS, Field
+from appliance_firewall.reading import Reading, reading_of
 from appliance_firewall.resolve import ANY, World, lockout_interface, world_of
 
 ANSWER_S = 1.0
@@ -34,14 +35,22 @@ NAMED_MAX = 5
 Network = IPv4Network | IPv6Network
 
 
-def checks(config: Config) -> list[Check]:
-    """The checks of every configuration with a ``[firewall]`` table."""
+Read = Callable[[Config], Reading]
+
+
+def checks(config: Config, read: Read = reading_of) -> list[Check]:
+    """The checks of every configuration with a ``[firewall]`` table.
+
+    Args:
+        config: The configuration.
+        read: Says what its rules mean; asked when a check needs it.
+    """
     assert config.get(FirewallConfig) is not None
     made: dict[str, tuple[str, Callable[[Probe], Awaitable[Finding]]]] = {
         "ruleset": ("The rules are in the kernel.", rules_are_loaded),
         "log": ("What rules log is recorded.", log_records),
-        "lockout": ("This node is reachable for its operator.", partial(operator_gets_in, config)),
-        "automatic": ("What the appliance itself needs passes.", partial(own_traffic_passes, config)),
+        "lockout": ("This node is reachable for its operator.", partial(operator_gets_in, config, read)),
+        "automatic": ("What the appliance itself needs passes.", partial(own_traffic_passes, config, read)),
         "nodes": ("No rule blocks the other nodes.", partial(nodes_are_not_blocked, config)),
         "schedules": ("Which rules are off by their schedule.", partial(schedules, config)),
     }
@@ -95,13 +104,13 @@ async def _log(probe: Probe, *words: str, limit: int) -> dict[str, Any] | None:
 # ------------------------------------------------------------------------------------------ what rules let pass
 
 
-async def operator_gets_in(config: Config, _: Probe) -> Finding:
+async def operator_gets_in(config: Config, read: Read, _: Probe) -> Finding:
     """Anti-lockout, or rules that do the same."""
-    table, world = config[FirewallConfig], world_of(config)
-    name = lockout_interface(table, world)
+    table, reading = config[FirewallConfig], read(config)
+    name = lockout_interface(table, reading.world)
     if name:
         return Finding(health=Health.OK, what=f"ports 22 and 443 of this node are always reachable at {name}")
-    passed = [port for port in LOCKOUT_PORTS if any(_passes(config, world, None, NUMBERS["tcp"], port))]
+    passed = [port for port in LOCKOUT_PORTS if any(_passes(table, reading, None, NUMBERS["tcp"], port))]
     if passed:
         ports = " and ".join(map(str, passed))
         return Finding(health=Health.OK, what=f"anti-lockout is off; own rules pass port {ports}")
@@ -113,15 +122,15 @@ async def operator_gets_in(config: Config, _: Probe) -> Finding:
     )
 
 
-async def own_traffic_passes(config: Config, _: Probe) -> Finding:
+async def own_traffic_passes(config: Config, read: Read, _: Probe) -> Finding:
     """Automatic rules that are replaced need a rule of the operator's in their place."""
-    table, world = config[FirewallConfig], world_of(config)
+    table, reading = config[FirewallConfig], read(config)
     missing = list(
         dict.fromkeys(
             f"{kind} at {interface}"
-            for kind, interface, protocol, port in _needed(config, world)
+            for kind, interface, protocol, port in _needed(config, reading.world)
             if (not table.automatic or kind in table.replace)
-            and not any(_passes(config, world, interface, protocol, port))
+            and not any(_passes(table, reading, interface, protocol, port))
         )
     )
     if not missing:
@@ -155,15 +164,15 @@ def _needed(config: Config, world: World) -> Iterator[tuple[str, str, int, int |
 
 
 def _passes(
-    config: Config, world: World, interface: str | None, protocol: int, port: int | None
+    table: FirewallConfig, reading: Reading, interface: str | None, protocol: int, port: int | None
 ) -> Iterator[RuleTable]:
     """Rules that pass packets of this kind, at least some of them, to this node."""
-    for rule in config[FirewallConfig].rule:
+    for rule, meaning in zip(table.rule, reading.meanings, strict=True):
         if rule.disabled or (rule.action, rule.direction) != ("pass", "in"):
             continue
-        if interface is not None and not {interface, ANY}.intersection(rule.interfaces):
+        if interface is not None and not {interface, ANY}.intersection(meaning.interfaces):
             continue
-        if any(_may_match(conditions, protocol, port) for conditions in alternatives(rule, world)):
+        if any(_may_match(conditions, protocol, port) for conditions in meaning.matches):
             yield rule
 
 

@@ -171,6 +171,7 @@ COMMANDS: tuple[Command, ...] = (
         path=("show", "firewall"),
         help="Rules in the order in which they are asked, with what they have matched.",
         run=show_firewall,
+        reads=True,
         arguments=(
             Argument(name="interface", help="only rules that are asked for packets of this interface"),
             Argument(name="--limit", help=f"rows at most ({RULES})", type=int),
@@ -181,6 +182,7 @@ COMMANDS: tuple[Command, ...] = (
         path=("show", "firewall", "log"),
         help="The last packets that rules logged; with --follow also new ones as they come.",
         run=show_log,
+        reads=True,
         arguments=(
             Argument(name="--follow", help="go on with every new packet until interrupted", flag=True),
             Argument(name="--limit", help=f"past packets at most ({ENTRIES})", type=int),
@@ -192,6 +194,7 @@ COMMANDS: tuple[Command, ...] = (
         path=("show", "aliases"),
         help="Aliases, or the members of one.",
         run=show_aliases,
+        reads=True,
         arguments=(Argument(name="name", help="only this alias, with its members"),),
         render=render_aliases,
     ),

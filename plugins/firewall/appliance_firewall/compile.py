@@ -14,40 +14,41 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from appliance.config import Config
 from appliance.plugin import Chain, Fragment, Hook, Hooked, Rule, Set, Stage
 from appliance.plugin.ruleset import KeyPath
 from appliance_firewall import identity
 from appliance_firewall.aliases import Ranges, collapse, range_text
-from appliance_firewall.automatic import LIMIT, Automatic, automatic, invalid, lockout, unroutable_sets
+from appliance_firewall.automatic import Automatic, automatic, invalid, lockout, unroutable_sets
 from appliance_firewall.config import FirewallConfig, RuleTable
-from appliance_firewall.expand import Conditions, alternatives
-from appliance_firewall.matching import Condition, Field, Step, log_text, text
+from appliance_firewall.expand import Conditions
+from appliance_firewall.matching import LIMIT, Condition, Field, Step, log_text, texts
 from appliance_firewall.merge import Lookup, lookup_sets, lookup_text, merge
-from appliance_firewall.resolve import World, world_of
+from appliance_firewall.reading import Meaning, Reading, reading_of
+from appliance_firewall.resolve import World
 
 REJECT = "fw_reject"
 IN_VERDICTS = {"pass": "accept", "block": "drop", "reject": f"goto {REJECT}"}
 OUT_VERDICTS = IN_VERDICTS | {"pass": "return"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Active:
+class Active(NamedTuple):
     """A rule that is not disabled."""
 
     rule: RuleTable
+    meaning: Meaning
     counter: str
     origin: KeyPath
-    matches: tuple[Conditions, ...]
 
 
-def active_rules(table: FirewallConfig, world: World) -> tuple[Active, ...]:
+def active_rules(table: FirewallConfig, reading: Reading) -> tuple[Active, ...]:
     """All rules that are not disabled, in file order."""
-    counters = identity.counters_of(table.rule)
+    each = zip(table.rule, reading.meanings, reading.counters, strict=True)
     return tuple(
-        Active(rule=rule, counter=counter, origin=("firewall", "rule", index), matches=alternatives(rule, world))
-        for index, (rule, counter) in enumerate(zip(table.rule, counters, strict=True))
+        Active(rule, meaning, counter, ("firewall", "rule", index))
+        for index, (rule, meaning, counter) in enumerate(each)
         if not rule.disabled
     )
 
@@ -57,7 +58,7 @@ def floating_steps(rules: Iterable[Active], world: World, direction: str) -> tup
     return tuple(
         step
         for active in rules
-        if active.rule.direction == direction and active.rule.is_floating
+        if active.rule.direction == direction and active.meaning.is_floating
         for step in _steps(active, _device_condition(active.rule, world))
     )
 
@@ -66,8 +67,8 @@ def interface_steps(rules: Iterable[Active], direction: str) -> Mapping[str, tup
     """Rules of one interface only, by its name."""
     found: dict[str, list[Step]] = {}
     for active in rules:
-        if active.rule.direction == direction and not active.rule.is_floating:
-            found.setdefault(active.rule.interfaces[0], []).extend(_steps(active, ()))
+        if active.rule.direction == direction and not active.meaning.is_floating:
+            found.setdefault(active.meaning.interfaces[0], []).extend(_steps(active, ()))
     return {name: tuple(steps) for name, steps in found.items()}
 
 
@@ -76,7 +77,8 @@ def policy_steps(rules: Iterable[Active], interface: str, world: World) -> tuple
     mine = [
         active
         for active in _in_order(rules)
-        if active.rule.direction == "in" and {interface, "any"}.intersection(active.rule.interfaces)
+        if active.rule.direction == "in"
+        and (interface in active.meaning.interfaces or "any" in active.meaning.interfaces)
     ]
     while mine and not mine[-1].rule.gateway:
         mine.pop()
@@ -88,14 +90,14 @@ def policy_steps(rules: Iterable[Active], interface: str, world: World) -> tuple
             origin=active.origin,
         )
         for active in mine
-        for conditions in active.matches
+        for conditions in active.meaning.matches
     )
 
 
 def _in_order(rules: Iterable[Active]) -> Iterator[Active]:
     listed = tuple(rules)
-    yield from (active for active in listed if active.rule.is_floating)
-    yield from (active for active in listed if not active.rule.is_floating)
+    yield from (active for active in listed if active.meaning.is_floating)
+    yield from (active for active in listed if not active.meaning.is_floating)
 
 
 def _device_condition(rule: RuleTable, world: World) -> Conditions:
@@ -112,9 +114,9 @@ def _device_condition(rule: RuleTable, world: World) -> Conditions:
 def _steps(active: Active, where: Conditions) -> Iterator[Step]:
     rule = active.rule
     verdicts = IN_VERDICTS if rule.direction == "in" else OUT_VERDICTS
-    for conditions in active.matches:
+    for conditions in active.meaning.matches:
         yield Step(
-            conditions=(*where, *conditions),
+            conditions=where + conditions,
             verdict=verdicts[rule.action],
             counter=active.counter,
             log=identity.log_prefix(active.counter, rule.action) if rule.log else "",
@@ -156,15 +158,21 @@ class _Builder:
                 self.sets |= {each.name: each for each in lookup_sets(step, tag)}
                 rules.append(Rule(text=lookup_text(step, tag, self.pool), origin=step.origin))
             else:
-                rules.append(Rule(text=text(step, self.pool), origin=step.origin))
+                rules += [Rule(text=line, origin=step.origin) for line in texts(step, self.pool)]
         self.chains.append(Chain(name=name, rules=(*rules, *(Rule(text=line) for line in tail))))
 
 
-def fragment(config: Config) -> Fragment:
-    """Everything the firewall contributes."""
+def fragment(config: Config, reading: Reading | None = None) -> Fragment:
+    """Everything the firewall contributes.
+
+    Args:
+        config: With a ``[firewall]`` table.
+        reading: Its rules, when they have been read.
+    """
     table = config[FirewallConfig]
-    world = world_of(config)
-    rules = active_rules(table, world)
+    reading = reading or reading_of(config)
+    world = reading.world
+    rules = active_rules(table, reading)
     builder = _Builder(world)
     builder.chains.append(Chain(name=REJECT, rules=_REJECT_RULES))
     has_in = _direction(builder, rules, "in")

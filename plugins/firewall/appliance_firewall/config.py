@@ -86,7 +86,8 @@ class RuleTable(Model):
     icmp_types: Annotated[list[str], Field(max_length=32)] = []
     """Such as ``"echo-request"``, with the names of nftables; all of them when empty."""
     log: bool = False
-    """Whether matching packets, the first one of each connection, are in the log of the console."""
+    """Whether matching packets, the first one of each connection, are in the log of the console: at most 50 a second of
+    each rule, after a burst of 100."""
     gateway: str = ""
     """Gateway or group by which matching connections leave."""
     schedule: str = ""

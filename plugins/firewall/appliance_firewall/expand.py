@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
-from appliance_firewall.aliases import Ranges
-from appliance_firewall.config import RuleTable, items
+from appliance_firewall.aliases import Ranges, whole_number
+from appliance_firewall.config import RuleTable
 from appliance_firewall.matching import DESTINATION, FAMILY, ICMP, ICMP_TYPES, NUMBERS, SOURCE, Condition, Field
-from appliance_firewall.resolve import ANY, PortSide, Side, World, read_addresses, read_ports
+from appliance_firewall.resolve import ANY, BOTH, PortSide, Side
 from appliance_firewall.schedule import set_name
+from appliance_firewall.sides import Sides
 
 Conditions = tuple[Condition, ...]
-VERSIONS = {"any": frozenset({4, 6}), "ipv4": frozenset({4}), "ipv6": frozenset({6})}
+VERSIONS = {"any": BOTH, "ipv4": frozenset({4}), "ipv6": frozenset({6})}
 ICMP_NUMBERS = {4: NUMBERS["icmp"], 6: NUMBERS["icmpv6"]}
+_PROTOCOLS: dict[str | int, tuple[int, ...]] = {
+    **{name: (number,) for name, number in NUMBERS.items()},
+    ANY: (),
+    "tcp/udp": (NUMBERS["tcp"], NUMBERS["udp"]),
+    "icmp": tuple(ICMP_NUMBERS.values()),
+}
+_SHARED_MAX = 4096
+"""Conditions on protocols and ports that many rules share."""
+_FAMILY = {version: (Condition(Field.FAMILY, names=(name,)),) for version, name in FAMILY.items()}
 
 
 def protocol_numbers(protocol: str | int) -> tuple[int, ...] | None:
     """The numbers of a protocol as written; empty: any; ``None``: there is no such protocol."""
-    if protocol == ANY:
-        return ()
-    if protocol == "tcp/udp":
-        return NUMBERS["tcp"], NUMBERS["udp"]
-    if protocol == "icmp":
-        return tuple(ICMP_NUMBERS.values())
-    if isinstance(protocol, str) and protocol in NUMBERS:
-        return (NUMBERS[protocol],)
-    number = int(protocol) if str(protocol).isascii() and str(protocol).isdigit() else -1
+    known = _PROTOCOLS.get(protocol)
+    if known is not None:
+        return known
+    number = whole_number(str(protocol))
     return (number,) if 0 <= number <= 255 else None
 
 
@@ -42,14 +48,13 @@ def families_of(rule: RuleTable, source: Side, destination: Side) -> frozenset[i
     return found & VERSIONS["ipv6"] if rule.protocol == "icmpv6" else found
 
 
-def alternatives(rule: RuleTable, world: World) -> tuple[Conditions, ...]:
+def alternatives(rule: RuleTable, sides: Sides) -> tuple[Conditions, ...]:
     """What a packet of a rule is like; a packet matches at most one of them.
 
     The interface is not part of it. Nothing matches a rule without alternatives.
     """
-    source, _ = read_addresses(items(rule.source), world)
-    destination, _ = read_addresses(items(rule.destination), world)
-    ports = _ports(rule, world)
+    source, destination = sides.source, sides.destination
+    ports = _ports(sides)
     if ports is None:
         return ()
     numbers = protocol_numbers(rule.protocol) or ()
@@ -59,16 +64,17 @@ def alternatives(rule: RuleTable, world: World) -> tuple[Conditions, ...]:
     if is_one:
         return ((*_protocol(numbers), *ports, *when),)
     out = []
-    for version in sorted(families):
+    for version in (each for each in (4, 6) if each in families):
         addresses = (*_address(source, SOURCE, version), *_address(destination, DESTINATION, version))
-        family = () if addresses else (Condition(Field.FAMILY, names=(FAMILY[version],)),)
+        family = () if addresses else _FAMILY[version]
         only = (ICMP_NUMBERS[version],) if rule.protocol == "icmp" else numbers
-        types = tuple(sorted(ICMP_TYPES[version].intersection(rule.icmp_types)))
+        types = tuple(sorted(ICMP_TYPES[version].intersection(rule.icmp_types))) if rule.icmp_types else ()
         kinds = (Condition(ICMP[version], names=types),) if types else ()
         out.append((*family, *_protocol(only), *addresses, *ports, *kinds, *when))
     return tuple(out)
 
 
+@lru_cache(maxsize=_SHARED_MAX)
 def _protocol(numbers: tuple[int, ...]) -> Conditions:
     ranges = tuple((number, number) for number in sorted(numbers))
     return (Condition(Field.PROTOCOL, ranges),) if numbers else ()
@@ -83,16 +89,22 @@ def _address(side: Side, fields: dict[int, Field], version: int) -> Conditions:
     return (Condition(fields[version], ranges, sets=sets, inverted=side.inverted),)
 
 
-def _ports(rule: RuleTable, world: World) -> Conditions | None:
+def _ports(sides: Sides) -> Conditions | None:
     """``None``: no port can match."""
-    sides = ((Field.SOURCE_PORT, rule.source_port), (Field.DESTINATION_PORT, rule.destination_port))
-    out: list[Condition] = []
-    for field, words in sides:
-        side: PortSide = read_ports(items(words), world)[0]
-        if side.is_any:
-            continue
-        if side.ranges or side.sets:
-            out.append(Condition(field, side.ranges, sets=side.sets, inverted=side.inverted))
-        elif not side.inverted:
-            return None
-    return tuple(out)
+    source = _port(sides.source_port, is_source=True)
+    destination = _port(sides.destination_port, is_source=False)
+    return None if source is None or destination is None else source + destination
+
+
+def _port(side: PortSide, *, is_source: bool) -> Conditions | None:
+    if side.is_any:
+        return ()
+    if side.ranges or side.sets:
+        return _port_condition(side.ranges, side.sets, is_source=is_source, inverted=side.inverted)
+    return () if side.inverted else None
+
+
+@lru_cache(maxsize=_SHARED_MAX)
+def _port_condition(ranges: Ranges, sets: tuple[str, ...], *, is_source: bool, inverted: bool) -> Conditions:
+    field = Field.SOURCE_PORT if is_source else Field.DESTINATION_PORT
+    return (Condition(field, ranges, sets=sets, inverted=inverted),)

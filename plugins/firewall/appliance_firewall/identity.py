@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from appliance_firewall.config import RuleTable, items
+from appliance_firewall.config import RuleTable
 
 LOCKOUT = "fw_lockout"
 INVALID = "fw_invalid"
@@ -16,35 +15,49 @@ DEFAULT_FORWARD = "fw_default_forward"
 _HASH_BYTES = 6
 
 
-def counters_of(rules: Sequence[RuleTable]) -> tuple[str, ...]:
-    """The counter of each rule, disabled ones included. Equal rules get a number, in their order."""
+def counters_of(rules: Iterable[RuleTable]) -> tuple[str, ...]:
+    """The counter of each rule, disabled ones included."""
+    return numbered([base_name(rule) for rule in rules])
+
+
+def base_name(rule: RuleTable) -> str:
+    """The counter of a rule that no equal one comes before."""
+    return f"fw_r_{rule.id}" if rule.id else f"fw_h_{_digest(rule)}"
+
+
+def numbered(names: Iterable[str]) -> tuple[str, ...]:
+    """Equal rules get a number, in their order."""
     seen: dict[str, int] = {}
     out = []
-    for rule in rules:
-        name = f"fw_r_{rule.id}" if rule.id else f"fw_h_{_digest(rule)}"
-        seen[name] = seen.get(name, 0) + 1
+    for name in names:
+        count = seen[name] = seen.get(name, 0) + 1
         # A dot is in no name of an operator's.
-        out.append(name if seen[name] == 1 else f"{name}.{seen[name]}")
+        out.append(name if count == 1 else f"{name}.{count}")
     return tuple(out)
 
 
 def _digest(rule: RuleTable) -> str:
     """Of what a rule does and to what; what people read about it, and whether it logs, may change."""
+    # No word of a rule that is right has a comma or the end of a line in it.
     content = (
-        rule.interfaces,
+        _joined(rule.interface),
         rule.action,
         rule.direction,
         rule.family,
         str(rule.protocol),
-        items(rule.source),
-        items(rule.source_port),
-        items(rule.destination),
-        items(rule.destination_port),
-        rule.icmp_types,
+        _joined(rule.source),
+        _joined(rule.source_port),
+        _joined(rule.destination),
+        _joined(rule.destination_port),
+        ",".join(rule.icmp_types),
         rule.gateway,
         rule.schedule,
     )
-    return hashlib.blake2s(json.dumps(content).encode(), digest_size=_HASH_BYTES).hexdigest()
+    return hashlib.blake2s("\n".join(content).encode(errors="surrogatepass"), digest_size=_HASH_BYTES).hexdigest()
+
+
+def _joined(words: int | str | list[str] | list[int | str]) -> str:
+    return ",".join(map(str, words)) if isinstance(words, list) else str(words)
 
 
 def safe(text: str) -> str:

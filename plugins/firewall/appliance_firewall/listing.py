@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from appliance.config import Config
-from appliance.plugin.ruleset import KeyPath
 from appliance_firewall import identity
 from appliance_firewall.automatic import Automatic, automatic, invalid, lockout
-from appliance_firewall.config import FirewallConfig, RuleTable, items
+from appliance_firewall.config import FirewallConfig, RuleTable
 from appliance_firewall.matching import LOG_GROUP
-from appliance_firewall.resolve import ANY, world_of
+from appliance_firewall.reading import Meaning, Reading, reading_of
+from appliance_firewall.resolve import ANY
 
 NFLOG_GROUP = LOG_GROUP
 """Where logged packets are."""
@@ -23,127 +23,122 @@ Kind = Literal["user", "automatic", "default", "lockout"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
-    """One rule."""
+class ShownRule:
+    """One rule as people see it."""
 
     id: str
-    """The operator's name for it, or else that of its counter without ``fw_``."""
     counter: str
-    interface: str
-    """Logical names with commas between them, or ``any``."""
-    kind: Kind
+    """Name of its counter in the table; empty when it has none. What it logs begins with that and a colon."""
+    kind: str
+    """``lockout``, ``automatic``, ``user`` or ``default``."""
     action: str
     """``pass``, ``block`` or ``reject``."""
+    direction: str
+    """``in`` or ``out``."""
+    interfaces: tuple[str, ...]
+    """Logical names; empty: all of them."""
     text: str
-    """In the words of the configuration: ``pass in on lan tcp from net:lan to any port 443``."""
+    """As one says it: ``pass in on lan tcp from net:lan to any port 443``."""
     description: str = ""
     disabled: bool = False
-    path: KeyPath = ()
-    """The key it comes from."""
+    schedule: str = ""
+    log: bool = False
+    path: tuple[str | int, ...] = ()
+    """Where it stands in the configuration; empty: it was made from the configuration as a whole."""
 
 
-def listing(config: Config) -> tuple[Listed, ...]:
-    """Every rule, disabled ones at their place."""
+def listing(config: Config, reading: Reading | None = None) -> tuple[ShownRule, ...]:
+    """Every rule, disabled ones at their place.
+
+    Args:
+        config: With a ``[firewall]`` table.
+        reading: Its rules, when they have been read.
+    """
     table = config[FirewallConfig]
-    world = world_of(config)
+    reading = reading or reading_of(config)
+    world = reading.world
     own = automatic(config, world)
     first = lockout(table, world)
-    users = _users(table)
+    users = _users(table, reading)
     return (
         *([_automatic(first, "lockout")] if first else []),
         *(_automatic(each, "automatic") for each in own if each.kind == "ipv6"),
         _automatic(invalid(), "automatic"),
         *(_automatic(each, "automatic") for each in own if each.kind != "ipv6"),
         *users,
-        *_defaults(),
+        *_defaults(table),
     )
 
 
-def by_counter(listed: Iterable[Listed]) -> Mapping[str, Listed]:
+def by_counter(listed: Iterable[ShownRule]) -> Mapping[str, ShownRule]:
     """To look up the rule of a counter, or with `identity.counter_of_prefix` of a logged packet."""
     return {each.counter: each for each in listed}
 
 
-def find(prefix: str, table: Mapping[str, Listed]) -> Listed | None:
+def find(prefix: str, table: Mapping[str, ShownRule]) -> ShownRule | None:
     """The rule that logged a packet with this prefix; none when the ruleset has changed since."""
     return table.get(identity.counter_of_prefix(prefix))
 
 
-def rule_text(rule: RuleTable) -> str:
-    """A rule as a sentence."""
-    kinds = f" {', '.join(rule.icmp_types)}" if rule.icmp_types else ""
-    parts = [
-        f"{rule.action} {rule.direction} on {', '.join(rule.interfaces)}",
-        rule.family if rule.family != ANY else "",
-        f"{rule.protocol}{kinds}" if rule.protocol != ANY else "",
-        f"from {', '.join(items(rule.source))}",
-        _port(items(rule.source_port)),
-        f"to {', '.join(items(rule.destination))}",
-        _port(items(rule.destination_port)),
-        f"by gateway {rule.gateway}" if rule.gateway else "",
-        f"during {rule.schedule}" if rule.schedule else "",
-        "log" if rule.log else "",
-    ]
-    return " ".join(part for part in parts if part)
-
-
-def _port(words: tuple[str, ...]) -> str:
-    return "" if words == (ANY,) else f"port {', '.join(words)}"
-
-
-def _users(table: FirewallConfig) -> Iterator[Listed]:
+def _users(table: FirewallConfig, reading: Reading) -> Iterator[ShownRule]:
     """Floating rules, those of each interface, and before both of them what leaves."""
-    made = [
-        (rule, _user(rule, counter, index))
-        for index, (rule, counter) in enumerate(zip(table.rule, identity.counters_of(table.rule), strict=True))
-    ]
-    for direction in ("out", "in"):
-        chosen = [(rule, each) for rule, each in made if rule.direction == direction]
-        yield from (each for rule, each in chosen if rule.is_floating)
-        groups: dict[str, list[Listed]] = {}
-        for rule, each in chosen:
-            if not rule.is_floating:
-                groups.setdefault(rule.interfaces[0], []).append(each)
-        for group in groups.values():
-            yield from group
+    groups: dict[tuple[bool, bool, str], list[ShownRule]] = {}
+    each = zip(table.rule, reading.meanings, reading.counters, strict=True)
+    for index, (rule, meaning, counter) in enumerate(each):
+        name = "" if meaning.is_floating else meaning.interfaces[0]
+        group = (rule.direction == "in", not meaning.is_floating, name)
+        groups.setdefault(group, []).append(_user(rule, meaning, counter, index))
+    # Interfaces are in the order of their first rules.
+    for group in sorted(groups, key=lambda group: group[:2]):
+        yield from groups[group]
 
 
-def _user(rule: RuleTable, counter: str, index: int) -> Listed:
-    return Listed(
+def _user(rule: RuleTable, meaning: Meaning, counter: str, index: int) -> ShownRule:
+    return ShownRule(
         id=rule.id or counter.removeprefix("fw_"),
         counter=counter,
-        interface=", ".join(rule.interfaces),
         kind="user",
         action=rule.action,
-        text=rule_text(rule),
+        direction=rule.direction,
+        interfaces=_known(meaning.interfaces),
+        text=meaning.text,
         description=rule.description,
         disabled=rule.disabled,
+        schedule=rule.schedule,
+        log=rule.log,
         path=("firewall", "rule", index),
     )
 
 
-def _automatic(each: Automatic, kind: Kind) -> Listed:
-    return Listed(
+def _automatic(each: Automatic, kind: Kind) -> ShownRule:
+    return ShownRule(
         id=each.counter.removeprefix("fw_"),
         counter=each.counter,
-        interface=each.interface,
         kind=kind,
         action=each.action,
+        direction="in",
+        interfaces=_known((each.interface,)),
         text=each.text,
         description=each.description,
         path=each.origin,
     )
 
 
-def _defaults() -> Iterator[Listed]:
+def _known(interfaces: tuple[str, ...]) -> tuple[str, ...]:
+    return () if ANY in interfaces else interfaces
+
+
+def _defaults(table: FirewallConfig) -> Iterator[ShownRule]:
     for counter, what in ((identity.DEFAULT_IN, "to this node"), (identity.DEFAULT_FORWARD, "through this node")):
-        yield Listed(
+        yield ShownRule(
             id=counter.removeprefix("fw_"),
             counter=counter,
-            interface=ANY,
             kind="default",
             action="block",
+            direction="in",
+            interfaces=(),
             text=f"block in on any {what} whatever no rule has passed",
             description="default deny",
+            log=table.log_default,
             path=("firewall",),
         )

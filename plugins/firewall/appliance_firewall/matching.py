@@ -6,7 +6,8 @@ hold. Steps can be merged (`appliance_firewall.merge`) and tried on made-up pack
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -56,6 +57,8 @@ LOG_GROUP = 40
 """The nflog group of everything that rules log."""
 LOG_BYTES = 128
 """Of each packet: headers, no contents."""
+LIMIT = "limit rate 50/second burst 100 packets"
+"""Of what one rule matches only so many packets are logged: a flood must not become a flood of messages."""
 
 
 class Field(Enum):
@@ -74,28 +77,22 @@ class Field(Enum):
     SOURCE_PORT = ("th sport", "inet_service")
     DESTINATION_PORT = ("th dport", "inet_service")
 
-    @property
-    def text(self) -> str:
+    # Plain attributes: they are read for every value of a hundred thousand rules.
+    def __init__(self, text: str, key: str) -> None:
+        self.text = text
         """How nftables names it."""
-        return self.value[0]
-
-    @property
-    def key(self) -> str:
+        self.key = key
         """Its type in a set."""
-        return self.value[1]
-
-    @property
-    def version(self) -> int:
+        self.version = {"ipv4_addr": 4, "ipv6_addr": 6}.get(key, 0)
         """Family of the addresses it holds, 0 when it holds none."""
-        return {"ipv4_addr": 4, "ipv6_addr": 6}.get(self.key, 0)
+        self.is_exact = bool(self.version) or key == "inet_service"
+        """Whether a merged rule can look it up."""
 
 
 SOURCE = {4: Field.SOURCE_4, 6: Field.SOURCE_6}
 DESTINATION = {4: Field.DESTINATION_4, 6: Field.DESTINATION_6}
 ICMP = {4: Field.ICMP_4, 6: Field.ICMP_6}
 FAMILY = {4: "ipv4", 6: "ipv6"}
-EXACT = frozenset({*SOURCE.values(), *DESTINATION.values(), Field.SOURCE_PORT, Field.DESTINATION_PORT})
-"""Fields that a merged rule can look up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +106,14 @@ class Condition:
     sets: tuple[str, ...] = ()
     """Names of sets of the table."""
     inverted: bool = False
+    _text: str | None = dataclasses.field(default=None, init=False, repr=False, compare=False)
+
+    def plain_text(self) -> str:
+        """As nftables has it; empty when it needs a set of its own."""
+        if self._text is None:
+            # Made once: many rules share it, and so do all configurations with the same rule.
+            object.__setattr__(self, "_text", _plain(self))
+        return self._text or ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,15 +135,14 @@ INLINE_MAX = 16
 """Values written into the rule; more become a set, which rules with the same values share."""
 
 
-def text(step: Step, pool: Pool) -> str:
-    """The rule in nftables' own language."""
-    parts = [conditions_text(step.conditions, pool)]
+def texts(step: Step, pool: Pool) -> Iterator[str]:
+    """The rule in nftables' own language: what it logs is a rule before it, for the verdict knows no limit."""
+    match = conditions_text(step.conditions, pool)
+    space = " " if match else ""
     if step.log:
-        parts.append(log_text(step.log))
-    if step.counter:
-        parts.append(f"counter name {step.counter}")
-    parts.append(step.verdict)
-    return " ".join(part for part in parts if part)
+        yield f"{match}{space}{LIMIT} {log_text(step.log)}"
+    counter = f"counter name {step.counter} " if step.counter else ""
+    yield f"{match}{space}{counter}{step.verdict}"
 
 
 def log_text(prefix: str) -> str:
@@ -148,23 +152,29 @@ def log_text(prefix: str) -> str:
 
 def conditions_text(conditions: tuple[Condition, ...], pool: Pool) -> str:
     """Only what is compared."""
-    return " ".join(part for condition in conditions for part in _parts(condition, pool))
+    return " ".join([each.plain_text() or _pooled(each, pool) for each in conditions])
 
 
-def _parts(condition: Condition, pool: Pool) -> list[str]:
+def _pooled(condition: Condition, pool: Pool) -> str:
     name = condition.field.text
     if condition.inverted:
         parts = [f"{name} != @{each}" for each in condition.sets]
-        if len(condition.ranges) > INLINE_MAX:
-            parts.append(f"{name} != @{pool(condition.field, condition.ranges, ())}")
-        elif condition.ranges or condition.names:
+        return " ".join((*parts, f"{name} != @{pool(condition.field, condition.ranges, ())}"))
+    return f"{name} @{pool(condition.field, condition.ranges, condition.sets)}"
+
+
+def _plain(condition: Condition) -> str:
+    name = condition.field.text
+    if len(condition.ranges) > INLINE_MAX:
+        return ""
+    if condition.inverted:
+        parts = [f"{name} != @{each}" for each in condition.sets]
+        if condition.ranges or condition.names:
             parts.append(f"{name} != {_values(condition)}")
-        return parts
-    if len(condition.sets) == 1 and not condition.ranges:
-        return [f"{name} @{condition.sets[0]}"]
-    if condition.sets or len(condition.ranges) > INLINE_MAX:
-        return [f"{name} @{pool(condition.field, condition.ranges, condition.sets)}"]
-    return [f"{name} {_values(condition)}"]
+        return " ".join(parts)
+    if not condition.sets:
+        return f"{name} {_values(condition)}"
+    return f"{name} @{condition.sets[0]}" if len(condition.sets) == 1 and not condition.ranges else ""
 
 
 def _values(condition: Condition) -> str:

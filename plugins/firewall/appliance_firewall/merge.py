@@ -3,7 +3,7 @@
 The kernel asks rules one after the other: fifty thousand of them cost a packet milliseconds, as a map the same as one.
 Rules are merged where they stand next to each other and differ only in exact addresses and ports, or in one address
 or port range each. A packet has one value of each, so at most one of them can match, or else the first one that does
-is in the map.
+is in the map. What all of them have in common is compared before.
 """
 
 from __future__ import annotations
@@ -11,17 +11,22 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from appliance.plugin import Set
 from appliance.plugin.ruleset import KeyPath
 from appliance_firewall.aliases import Range
-from appliance_firewall.matching import EXACT, Condition, Field, Pool, Step, conditions_text, value_text
+from appliance_firewall.matching import Condition, Field, Pool, Step, conditions_text, value_text
 
 RUN_MIN = 8
 """Fewer rules are no slower than a lookup, and easier to read."""
 MERGED_VERDICTS = frozenset({"accept", "drop", "return", "goto fw_reject"})
 
 Key = tuple[Range, ...]
+Shape = tuple[tuple[Field, ...], tuple[Condition, ...], bool]
+"""What steps have to share: fields in whose values they may differ, other conditions, and whether they count."""
+_END = 1 << 128
+"""After every address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,94 +45,108 @@ class Lookup:
 def merge(steps: Sequence[Step]) -> tuple[Step | Lookup, ...]:
     """The same decisions in fewer rules."""
     out: list[Step | Lookup] = []
-    for run in _runs(steps):
-        lookup = run.lookup()
-        out += [lookup] if lookup is not None else run.steps
+    pairs = zip(steps, map(_shape, steps), strict=True)
+    for shape, group in groupby(pairs, key=lambda pair: pair[1][0]):
+        # Not a list of the pairs: a shape for each step would be kept, and looked through by the garbage collector.
+        alike = [(step, key) for step, (_, key) in group]
+        if shape is None or len(alike) < RUN_MIN:
+            out += [step for step, _ in alike]
+            continue
+        for run in _runs(shape, alike):
+            lookup = run.lookup()
+            out += [lookup] if lookup is not None else run.steps
     return tuple(out)
 
 
 @dataclass(slots=True)
 class _Run:
-    """Neighbours of one shape."""
+    """Neighbours of one shape. Which fields are looked up shows as they come: those in which one differs."""
 
-    shape: object
-    fields: tuple[Field, ...]
+    shape: Shape
+    first: Key
     steps: list[Step] = field(default_factory=list)
     elements: dict[Key, Step] = field(default_factory=dict)
+    varying: tuple[int, ...] = ()
+    """Places of the fields in which any two of them differ."""
     has_ranges: bool = False
-    _ranges: list[Range] = field(default_factory=list)
-    """Sorted, when there is one field."""
+    """Whether a value of these is more than one address or port: the kernel looks that up in one field only."""
+    _sorted: list[Range] = field(default_factory=list)
+    """With ranges: the values of the only varying field."""
 
     def take(self, step: Step, key: Key) -> bool:
-        """Add a step unless its ranges make that impossible."""
-        if len(self.fields) == 1:
-            place = bisect_right(self._ranges, (key[0][0], 1 << 128))
-            before = self._ranges[place - 1] if place else None
-            after = self._ranges[place] if place < len(self._ranges) else None
-            is_shadowed = before is not None and key[0][1] <= before[1]
-            if is_shadowed:
-                self.steps.append(step)
+        """Add a step unless its values make that impossible."""
+        if key in self.elements:
+            self.steps.append(step)  # never reached: an equal one comes before it
+            return True
+        varying = tuple(
+            [place for place, value in enumerate(key) if place in self.varying or value != self.first[place]]
+        )
+        has_ranges = self.has_ranges or any(_is_range(key[place]) for place in varying)
+        if varying != self.varying:
+            has_ranges |= any(_is_range(self.first[place]) for place in varying)
+        if has_ranges and len(varying) > 1:
+            return False
+        if has_ranges:
+            place, value = varying[0], key[varying[0]]
+            known = self._sorted if self.has_ranges else sorted([each[place] for each in self.elements])
+            at = bisect_right(known, (value[0], _END))
+            if at and value[1] <= known[at - 1][1]:
+                self.steps.append(step)  # never reached: it is part of one before it
                 return True
-            if (before is not None and before[1] >= key[0][0]) or (after is not None and after[0] <= key[0][1]):
+            if (at and known[at - 1][1] >= value[0]) or (at < len(known) and known[at][0] <= value[1]):
                 return False
-            self._ranges.insert(place, key[0])
-            self.has_ranges |= key[0][0] != key[0][1]
+            known.insert(at, value)
+            self._sorted = known
+        self.varying, self.has_ranges = varying, has_ranges
         self.steps.append(step)
-        self.elements.setdefault(key, step)
+        self.elements[key] = step
         return True
 
     def lookup(self) -> Lookup | None:
         if len(self.elements) < RUN_MIN:
             return None
-        keys = list(self.elements)
-        varying = [place for place in range(len(self.fields)) if len({key[place] for key in keys}) > 1]
+        fields = tuple(self.shape[0][place] for place in self.varying)
         first = self.steps[0]
-        common = tuple(
-            condition
-            for condition in first.conditions
-            if condition.field not in {self.fields[place] for place in varying}
-        )
         return Lookup(
-            conditions=common,
-            key=tuple(self.fields[place] for place in varying),
-            elements=tuple((tuple(key[place] for place in varying), step) for key, step in self.elements.items()),
+            conditions=tuple(condition for condition in first.conditions if condition.field not in fields),
+            key=fields,
+            elements=tuple([(tuple([key[at] for at in self.varying]), step) for key, step in self.elements.items()]),
             has_ranges=self.has_ranges,
             origin=first.origin,
         )
 
 
-def _runs(steps: Sequence[Step]) -> Iterator[_Run]:
-    run = _Run(None, ())
-    for step in steps:
-        shape, fields, key = _shape(step)
-        if shape is None or shape != run.shape or not run.take(step, key):
-            if run.steps:
-                yield run
-            run = _Run(shape, fields)
-            if shape is None:
-                run.steps.append(step)
-            else:
-                run.take(step, key)
-    if run.steps:
-        yield run
+def _is_range(value: Range) -> bool:
+    return value[0] != value[1]
 
 
-def _shape(step: Step) -> tuple[object | None, tuple[Field, ...], Key]:
-    """What steps have to share, the fields in which they may differ, and their values; no shape: not to be merged."""
-    if step.log or step.verdict not in MERGED_VERDICTS or any(_is_special(each) for each in step.conditions):
-        return None, (), ()
-    single = [each for each in step.conditions if each.field in EXACT and len(each.ranges) == 1 and not each.sets]
-    if len(single) > 1:  # the kernel looks up ranges of one field only
-        single = [each for each in single if each.ranges[0][0] == each.ranges[0][1]]
-    if not single:
-        return None, (), ()
-    fields = tuple(each.field for each in single)
-    rest = tuple(each for each in step.conditions if each.field not in fields)
-    return (rest, fields, bool(step.counter)), fields, tuple(each.ranges[0] for each in single)
+def _runs(shape: Shape, steps: Sequence[tuple[Step, Key]]) -> Iterator[_Run]:
+    """Steps of one shape, divided where one of them does not fit to those before it."""
+    run = _Run(shape, steps[0][1])
+    for step, key in steps:
+        if not run.take(step, key):
+            yield run
+            run = _Run(shape, key)
+            run.take(step, key)
+    yield run
 
 
-def _is_special(condition: Condition) -> bool:
-    return condition.inverted or (condition.field is Field.FAMILY and bool(condition.sets))
+def _shape(step: Step) -> tuple[Shape | None, Key]:
+    """The shape of a step and its values; no shape: it is not to be merged."""
+    if step.log or step.verdict not in MERGED_VERDICTS:
+        return None, ()
+    fields, values, rest = [], [], []
+    for each in step.conditions:
+        if each.inverted or (each.sets and each.field is Field.FAMILY):
+            return None, ()
+        if each.field.is_exact and len(each.ranges) == 1 and not each.sets:
+            fields.append(each.field)
+            values.append(each.ranges[0])
+        else:
+            rest.append(each)
+    if not fields:
+        return None, ()
+    return (tuple(fields), tuple(rest), bool(step.counter)), tuple(values)
 
 
 def lookup_text(lookup: Lookup, tag: str, pool: Pool) -> str:

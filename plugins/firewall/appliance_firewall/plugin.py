@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from appliance.config import Config
 from appliance.errors import Problem
 from appliance.events import Event, Request
-from appliance.plugin import Check, Command, ConfigTable, Fragment, ImagePart, Service, hookimpl
-from appliance_firewall import checks, commands, events, verify
+from appliance.plugin import Check, Command, ConfigTable, Fragment, ImagePart, Service, SyncSection, hookimpl
+from appliance_firewall import checks, commands, events, sync, verify
 from appliance_firewall.compile import fragment
 from appliance_firewall.config import FirewallConfig
+from appliance_firewall.reading import Memory
 from appliance_firewall.settings import settings_of
 
 
@@ -19,17 +20,20 @@ class Firewall:
 
     api = (1, 0)
 
+    def __init__(self) -> None:
+        self._memory = Memory()
+
     @hookimpl
     def appliance_config(self) -> ConfigTable:
         return ConfigTable(name="firewall", model=FirewallConfig, summary="What may pass, and what it is called.")
 
     @hookimpl
     def appliance_verify(self, config: Config) -> list[Problem]:
-        return verify.verify(config)
+        return verify.verify(config, self._memory.reading(config))
 
     @hookimpl
     def appliance_ruleset(self, config: Config) -> Fragment:
-        return fragment(config)
+        return fragment(config, self._memory.reading(config))
 
     @hookimpl
     def appliance_services(self, config: Config) -> list[Service]:
@@ -37,10 +41,11 @@ class Firewall:
         from appliance_firewall import clock, service
 
         schedules = tuple(config[FirewallConfig].schedules().values())
-        made = [Service(key="log", run=service.run, config=settings_of(config), after=frozenset({"ruleset"}))]
+        settings = settings_of(config, self._memory.reading(config))
+        made = [Service(key="log", run=service.run, config=settings, after=frozenset({"ruleset"}))]
         if schedules:
-            settings = clock.ClockSettings(schedules)
-            made.append(Service(key="clock", run=clock.run, config=settings, after=frozenset({"ruleset"})))
+            times = clock.ClockSettings(schedules)
+            made.append(Service(key="clock", run=clock.run, config=times, after=frozenset({"ruleset"})))
         return made
 
     @hookimpl
@@ -53,7 +58,11 @@ class Firewall:
 
     @hookimpl
     def appliance_checks(self, config: Config) -> list[Check]:
-        return checks.checks(config)
+        return checks.checks(config, self._memory.reading)
+
+    @hookimpl
+    def appliance_sync_sections(self) -> Sequence[SyncSection]:
+        return sync.SECTIONS
 
     @hookimpl
     def appliance_image(self) -> ImagePart:

@@ -21,7 +21,17 @@ from appliance.config import (
     ProvidesVirtualHosts,
     VirtualHost,
 )
-from appliance_firewall.aliases import NAME, EntryError, Range, Ranges, Resolved, collapse, parse_address, parse_port
+from appliance_firewall.aliases import (
+    NAME,
+    EntryError,
+    Range,
+    Ranges,
+    Resolved,
+    collapse,
+    parse_address,
+    parse_port,
+    usual_address,
+)
 from appliance_firewall.config import FirewallConfig
 
 ANY = "any"
@@ -45,6 +55,17 @@ class World:
     links: tuple[ClusterLink, ...]
     wans: frozenset[str]
     """Interfaces with a gateway."""
+
+    def names(self) -> object:
+        """All on which it depends what a rule means; worlds in which these are equal read every rule the same.
+
+        Of an alias that is no more than whether it has anything in it: what it has, the kernel looks up.
+        """
+        aliases = {
+            name: (each.kind, bool(each.v4), bool(each.v6), each.is_empty) for name, each in self.aliases.items()
+        }
+        others = (self.declared_aliases, self.policies, self.schedules, self.wans)
+        return (dict(self.interfaces), dict(self.hosts), aliases, others)
 
     def devices(self, interface: str) -> tuple[str, ...]:
         """Where packets of an interface come in: at its device and at those of its virtual hosts."""
@@ -97,15 +118,18 @@ class Mistake:
     message: str
 
 
-@dataclass(slots=True)
+BOTH, ONLY_4, ONLY_6, NEITHER = frozenset({4, 6}), frozenset({4}), frozenset({6}), frozenset[int]()
+
+
+@dataclass(frozen=True, slots=True)
 class Side:
     """Source or destination addresses of a rule."""
 
     is_any: bool = False
     inverted: bool = False
-    ranges: dict[int, Ranges] = field(default_factory=dict)
+    ranges: Mapping[int, Ranges] = field(default_factory=dict)
     """By family."""
-    sets: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    sets: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """Of aliases that have addresses of the family."""
     is_named: bool = False
     """Whether a name stands for something of it: then both families are meant."""
@@ -113,34 +137,42 @@ class Side:
     def families(self) -> frozenset[int]:
         """Those of which an address can match."""
         if self.is_any or (self.inverted and self.is_named):
-            return frozenset({4, 6})
-        return frozenset(version for version in (4, 6) if self.ranges.get(version) or self.sets.get(version))
+            return BOTH
+        has_6 = bool(self.ranges.get(6) or self.sets.get(6))
+        if self.ranges.get(4) or self.sets.get(4):
+            return BOTH if has_6 else ONLY_4
+        return ONLY_6 if has_6 else NEITHER
 
 
 def read_addresses(words: Sequence[str], world: World) -> tuple[Side, list[Mistake]]:
     """Source or destination as written."""
     if len(words) == 1 and words[0] == ANY:
         return Side(is_any=True), []
+    usual = usual_address(words[0]) if len(words) == 1 else None
+    if usual is not None:
+        return Side(ranges={4: (usual,), 6: ()}), []
     plain, mistakes, inverted = _without_not(words)
     if plain == [ANY]:
         return Side(is_any=True), [*mistakes, Mistake(0, "!any matches nothing")]
-    side = Side(inverted=inverted)
     found: dict[int, list[Range]] = {4: [], 6: []}
+    sets: dict[int, tuple[str, ...]] = {}
+    is_named = False
     for place, word in enumerate(plain):
         try:
             if NAME.match(word) and word not in (ANY, "self"):
-                side.is_named = True
-                _alias(word, world, side)
+                is_named = True
+                for version in _alias(word, world):
+                    sets[version] = (*sets.get(version, ()), f"alias_{word}_v{version}")
                 continue
             is_literal, numbers = _numbers(word, world)
         except EntryError as error:
             mistakes.append(Mistake(place, str(error)))
             continue
-        side.is_named |= not is_literal
+        is_named |= not is_literal
         for version, each in numbers:
             found[version].append(each)
-    side.ranges = {version: collapse(ranges) for version, ranges in found.items()}
-    return side, mistakes
+    ranges = {version: collapse(each) for version, each in found.items()}
+    return Side(inverted=inverted, ranges=ranges, sets=sets, is_named=is_named), mistakes
 
 
 def _without_not(words: Sequence[str]) -> tuple[list[str], list[Mistake], bool]:
@@ -154,17 +186,16 @@ def _without_not(words: Sequence[str]) -> tuple[list[str], list[Mistake], bool]:
     return plain, [], count > 0
 
 
-def _alias(name: str, world: World, side: Side) -> None:
+def _alias(name: str, world: World) -> Sequence[int]:
+    """The families of which it has addresses."""
     if name not in world.declared_aliases:
         raise EntryError(unknown("alias", name, world.declared_aliases))
     alias = world.aliases.get(name)
     if alias is None:
-        return  # reported where it is declared
+        return ()  # reported where it is declared
     if alias.kind == "ports":
         raise EntryError(f"{name} is an alias of ports; an alias of hosts or networks is needed")
-    for version in (4, 6):
-        if alias.of(version):
-            side.sets[version] = (*side.sets.get(version, ()), f"alias_{name}_v{version}")
+    return [version for version in (4, 6) if alias.of(version)]
 
 
 def _numbers(word: str, world: World) -> tuple[bool, list[tuple[int, Range]]]:
@@ -206,7 +237,7 @@ def addresses_at(interface: str, world: World, *, is_with_virtual: bool = False)
     return [(each.version, (int(each.ip), int(each.ip))) for each in addresses]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class PortSide:
     """Source or destination ports of a rule."""
 

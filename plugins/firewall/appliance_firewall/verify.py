@@ -6,6 +6,7 @@ Each rule is one function with a message of its own; the path names the offendin
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from appliance.config import Config
 from appliance.errors import Problem
@@ -13,14 +14,20 @@ from appliance.plugin.ruleset import KeyPath
 from appliance_firewall import automatic
 from appliance_firewall.aliases import KEYWORDS
 from appliance_firewall.config import FirewallConfig, RuleTable
-from appliance_firewall.resolve import World, unknown, world_of
-from appliance_firewall.verify_rules import verify_rule
+from appliance_firewall.reading import Meaning, Reading, Words, reading_of
+from appliance_firewall.resolve import World, unknown
 
 
-def verify(config: Config) -> list[Problem]:
-    """Every problem of the table in the light of the whole configuration."""
+def verify(config: Config, reading: Reading | None = None) -> list[Problem]:
+    """Every problem of the table in the light of the whole configuration.
+
+    Args:
+        config: The candidate.
+        reading: Its rules, when they have been read.
+    """
     table = config[FirewallConfig]
-    world = world_of(config)
+    reading = reading or reading_of(config)
+    world = reading.world
     if not world.interfaces:
         return [Problem(path=("firewall",), message="a firewall needs an [interfaces] table with its interfaces")]
     problems = [
@@ -30,11 +37,18 @@ def verify(config: Config) -> list[Problem]:
         *_nodes(table, world),
         *_aliases(table),
         *_ids(table.rule),
-        *_never_reached(table.rule),
+        *_never_reached(table.rule, reading.meanings),
     ]
-    for index, rule in enumerate(table.rule):
-        problems += verify_rule(rule, ("firewall", "rule", index), world)
+    for index, meaning in enumerate(reading.meanings):
+        problems += [_at(index, problem) for problem in meaning.problems]
     return problems
+
+
+def _at(index: int, problem: Problem) -> Problem:
+    """A problem of a rule at the place of the rule."""
+    where: KeyPath = ("firewall", "rule", index)
+    also = tuple((*where, *path) for path in problem.also)
+    return replace(problem, path=(*where, *problem.path), also=also)
 
 
 def _interfaces(table: FirewallConfig, world: World) -> Iterator[Problem]:
@@ -116,27 +130,16 @@ def _ids(rules: Sequence[RuleTable]) -> Iterator[Problem]:
             yield Problem(path=path, message=f"the id {rule.id!r} is taken by another rule", also=(other,))
 
 
-_WHAT_MATCHES = (
-    "interface",
-    "direction",
-    "family",
-    "protocol",
-    "source",
-    "source_port",
-    "destination",
-    "destination_port",
-    "icmp_types",
-    "schedule",
-)
-
-
-def _never_reached(rules: Sequence[RuleTable]) -> Iterator[Problem]:
-    first: dict[str, KeyPath] = {}
-    for index, rule in enumerate(rules):
+def _never_reached(rules: Sequence[RuleTable], meanings: Sequence[Meaning]) -> Iterator[Problem]:
+    first: dict[Words, int] = {}
+    for index, (rule, meaning) in enumerate(zip(rules, meanings, strict=True)):
         if rule.disabled:
             continue
-        path: KeyPath = ("firewall", "rule", index)
-        other = first.setdefault(repr([getattr(rule, key) for key in _WHAT_MATCHES]), path)
-        if other != path:
-            message = f"is never asked: rule {int(other[2]) + 1} matches the same and comes before it"
-            yield Problem(path=path, severity="warning", message=message, also=(other,))
+        other = first.setdefault(meaning.matching, index)
+        if other != index:
+            yield Problem(
+                path=("firewall", "rule", index),
+                severity="warning",
+                message=f"is never asked: rule {other + 1} matches the same and comes before it",
+                also=(("firewall", "rule", other),),
+            )

@@ -1,4 +1,4 @@
-"""What one rule must satisfy. Pure; each path names the offending key."""
+"""What one rule must satisfy. Pure; each path begins at the rule and names the offending key."""
 
 from __future__ import annotations
 
@@ -9,68 +9,76 @@ from appliance.plugin.ruleset import KeyPath
 from appliance_firewall.config import RuleTable, items
 from appliance_firewall.expand import VERSIONS, families_of_types, protocol_numbers
 from appliance_firewall.matching import ICMP_TYPES, NUMBERS, WITH_PORTS
-from appliance_firewall.resolve import ANY, Mistake, PortSide, Side, World, read_addresses, read_ports, unknown
+from appliance_firewall.resolve import ANY, Mistake, PortSide, Side, World, unknown
+from appliance_firewall.sides import Sides
 
 WORDS = {frozenset({4}): "IPv4", frozenset({6}): "IPv6"}
 
 
-def verify_rule(rule: RuleTable, path: KeyPath, world: World) -> list[Problem]:
+def verify_rule(rule: RuleTable, sides: Sides, world: World) -> list[Problem]:
     """Everything wrong with a rule; a disabled one has to be right too, or it could not be enabled."""
-    source, wrong_source = read_addresses(items(rule.source), world)
-    destination, wrong_destination = read_addresses(items(rule.destination), world)
-    problems = [
-        *_interfaces(rule, path, world),
-        *_mistakes(rule, "source", wrong_source, path),
-        *_mistakes(rule, "destination", wrong_destination, path),
-        *_protocol(rule, path),
-        *_ports(rule, path, world),
-        *_icmp(rule, path),
-        *_gateway(rule, path, world),
-        *_schedule(rule, path, world),
-    ]
-    if not wrong_source and not wrong_destination:
-        problems += _addresses(rule, source, destination, path, world)
+    problems = [*_interfaces(rule, world)]
+    for key in ("source", "destination") if sides.wrong else ():
+        problems += _mistakes(rule, key, sides.wrong.get(key, ()))
+    problems += _protocol(rule)
+    problems += _ports(rule, sides, world)
+    if rule.icmp_types:
+        problems += _icmp(rule)
+    if rule.gateway:
+        problems += _gateway(rule, world)
+    if rule.schedule and rule.schedule not in world.schedules:
+        message = unknown("schedule", rule.schedule, world.schedules)
+        problems.append(Problem(path=("schedule",), message=message))
+    if "source" not in sides.wrong and "destination" not in sides.wrong:
+        problems += _addresses(rule, sides.source, sides.destination, world)
     return problems
 
 
-def _at(rule: RuleTable, key: str, place: int, path: KeyPath) -> KeyPath:
-    return (*path, key, place) if isinstance(getattr(rule, key), list) else (*path, key)
+def _at(rule: RuleTable, key: str, place: int) -> KeyPath:
+    return (key, place) if isinstance(getattr(rule, key), list) else (key,)
 
 
-def _mistakes(rule: RuleTable, key: str, mistakes: Sequence[Mistake], path: KeyPath) -> Iterator[Problem]:
+def _mistakes(rule: RuleTable, key: str, mistakes: Sequence[Mistake]) -> Iterator[Problem]:
     for mistake in mistakes:
-        yield Problem(path=_at(rule, key, mistake.place, path), message=mistake.message)
+        yield Problem(path=_at(rule, key, mistake.place), message=mistake.message)
 
 
-def _interfaces(rule: RuleTable, path: KeyPath, world: World) -> Iterator[Problem]:
-    for place, name in enumerate(rule.interfaces):
-        where = _at(rule, "interface", place, path)
-        if name == ANY and len(rule.interfaces) > 1:
-            yield Problem(path=where, message="any includes all other interfaces of the list")
+def _interfaces(rule: RuleTable, world: World) -> Iterator[Problem]:
+    names = rule.interfaces
+    for place, name in enumerate(names):
+        if name == ANY and len(names) > 1:
+            message = "any includes all other interfaces of the list"
         elif name != ANY and name not in world.interfaces:
-            yield Problem(path=where, message=unknown("interface", name, world.interfaces))
+            message = unknown("interface", name, world.interfaces)
+        else:
+            continue
+        yield Problem(path=_at(rule, "interface", place), message=message)
 
 
-def _protocol(rule: RuleTable, path: KeyPath) -> Iterator[Problem]:
+def _protocol(rule: RuleTable) -> Iterator[Problem]:
     if protocol_numbers(rule.protocol) is None:
         names = ", ".join(sorted({*NUMBERS, "tcp/udp", ANY}))
         message = f"there is no protocol {rule.protocol!r}; there are {names}, and numbers from 0 to 255"
-        yield Problem(path=(*path, "protocol"), message=message)
+        yield Problem(path=("protocol",), message=message)
     elif rule.protocol == "icmpv6" and rule.family == "ipv4":
-        yield Problem(path=(*path, "protocol"), message="ICMPv6 is not a protocol of IPv4")
+        yield Problem(path=("protocol",), message="ICMPv6 is not a protocol of IPv4")
 
 
-def _ports(rule: RuleTable, path: KeyPath, world: World) -> Iterator[Problem]:
-    for key, words in (("source_port", rule.source_port), ("destination_port", rule.destination_port)):
-        side, mistakes = read_ports(items(words), world)
-        yield from _mistakes(rule, key, mistakes, path)
+def _ports(rule: RuleTable, sides: Sides, world: World) -> Iterator[Problem]:
+    both = (
+        ("source_port", sides.source_port, rule.source_port),
+        ("destination_port", sides.destination_port, rule.destination_port),
+    )
+    for key, side, words in both:
+        mistakes = sides.wrong.get(key, ())
+        yield from _mistakes(rule, key, mistakes)
         if not side.is_any and rule.protocol not in WITH_PORTS and protocol_numbers(rule.protocol) is not None:
             names = ", ".join(sorted(WITH_PORTS))
             message = f"the protocol {rule.protocol} has no ports; those with ports are {names}"
             message = f"a port needs a protocol: one of {names}" if rule.protocol == ANY else message
-            yield Problem(path=(*path, key), message=message)
+            yield Problem(path=(key,), message=message)
         elif not mistakes and _is_empty(side) and _all_declared(words, world):
-            yield _nothing(path, key)
+            yield _nothing(key)
 
 
 def _is_empty(side: PortSide) -> bool:
@@ -83,20 +91,18 @@ def _all_declared(words: int | str | list[str] | list[int | str], world: World) 
     return names <= set(world.aliases)
 
 
-def _nothing(path: KeyPath, key: str) -> Problem:
+def _nothing(key: str) -> Problem:
     message = "matches nothing: what it names is empty, so the rule has no effect"
-    return Problem(path=(*path, key), severity="warning", message=message)
+    return Problem(path=(key,), severity="warning", message=message)
 
 
-def _icmp(rule: RuleTable, path: KeyPath) -> Iterator[Problem]:
-    if not rule.icmp_types:
-        return
+def _icmp(rule: RuleTable) -> Iterator[Problem]:
     if rule.protocol not in ("icmp", "icmpv6"):
-        yield Problem(path=(*path, "icmp_types"), message='icmp_types need protocol = "icmp"')
+        yield Problem(path=("icmp_types",), message='icmp_types need protocol = "icmp"')
         return
     allowed = VERSIONS["ipv6"] if rule.protocol == "icmpv6" else VERSIONS[rule.family]
     for place, name in enumerate(rule.icmp_types):
-        where = (*path, "icmp_types", place)
+        where = ("icmp_types", place)
         known = families_of_types([name])
         if not known:
             names = ", ".join(sorted(set().union(*(ICMP_TYPES[version] for version in allowed))))
@@ -105,10 +111,8 @@ def _icmp(rule: RuleTable, path: KeyPath) -> Iterator[Problem]:
             yield Problem(path=where, message=f"{name} is a type of {WORDS[known]} only")
 
 
-def _gateway(rule: RuleTable, path: KeyPath, world: World) -> Iterator[Problem]:
-    if not rule.gateway:
-        return
-    where = (*path, "gateway")
+def _gateway(rule: RuleTable, world: World) -> Iterator[Problem]:
+    where = ("gateway",)
     if world.policies is None:
         yield Problem(path=where, message="no table declares gateways; this needs a [gateways] table")
     elif rule.gateway not in world.policies:
@@ -129,38 +133,30 @@ def _gateway(rule: RuleTable, path: KeyPath, world: World) -> Iterator[Problem]:
             yield Problem(path=where, severity="warning", message=message)
 
 
-def _schedule(rule: RuleTable, path: KeyPath, world: World) -> Iterator[Problem]:
-    if rule.schedule and rule.schedule not in world.schedules:
-        yield Problem(path=(*path, "schedule"), message=unknown("schedule", rule.schedule, world.schedules))
-
-
-def _addresses(rule: RuleTable, source: Side, destination: Side, path: KeyPath, world: World) -> Iterator[Problem]:
+def _addresses(rule: RuleTable, source: Side, destination: Side, world: World) -> Iterator[Problem]:
     """Families have to fit together; what is only empty is worth a warning."""
-    sides = (("source", source, rule.source), ("destination", destination, rule.destination))
-    families = VERSIONS[rule.family]
-    for key, side, words in sides:
-        if not side.families():
+    families, of_source, of_destination = VERSIONS[rule.family], source.families(), destination.families()
+    sides = (("source", of_source, rule.source), ("destination", of_destination, rule.destination))
+    for key, of_side, words in sides:
+        if not of_side:
             if _all_declared(words, world):
-                yield _nothing(path, key)
+                yield _nothing(key)
             return
-        if not side.families() & families:
-            yield Problem(
-                path=(*path, key),
-                message=f"is of {WORDS[side.families()]}, but the rule is for {WORDS[families]}",
-            )
+        if not of_side & families:
+            yield Problem(path=(key,), message=f"is of {WORDS[of_side]}, but the rule is for {WORDS[families]}")
             return
-    both = source.families() & destination.families()
+    both = of_source & of_destination
     if not both:
         yield Problem(
-            path=(*path, "destination"),
-            message=f"the source is of {WORDS[source.families()]} and the destination of "
-            f"{WORDS[destination.families()]}: no packet has both",
-            also=((*path, "source"),),
+            path=("destination",),
+            message=f"the source is of {WORDS[of_source]} and the destination of {WORDS[of_destination]}: "
+            "no packet has both",
+            also=(("source",),),
         )
     elif rule.icmp_types and not both & families & families_of_types(rule.icmp_types):
         known = families_of_types(rule.icmp_types)
         if known:
             message = f"these types are of {WORDS[known]}, but the addresses are not"
-            yield Problem(path=(*path, "icmp_types"), message=message)
+            yield Problem(path=("icmp_types",), message=message)
     elif rule.protocol == "icmpv6" and not both & VERSIONS["ipv6"]:
-        yield Problem(path=(*path, "protocol"), message="is ICMPv6, but the addresses are of IPv4")
+        yield Problem(path=("protocol",), message="is ICMPv6, but the addresses are of IPv4")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from appliance_firewall import aliases
@@ -24,6 +24,7 @@ from appliance_firewall.aliases import (
     parse_port,
     range_text,
     resolve_aliases,
+    usual_address,
 )
 
 Declared = dict[str, tuple[Kind, Sequence[int | str]]]
@@ -150,6 +151,45 @@ def test_a_range_that_is_a_network_is_written_as_one() -> None:
     assert range_text(*parse_address("10.0.0.0-10.0.0.255")) == "10.0.0.0/24"
     assert range_text(*parse_address("10.0.0.1/32")) == "10.0.0.1"
     assert range_text(*parse_address("0.0.0.0/0")) == "0.0.0.0/0"
+
+
+def by_ipaddress(text: str) -> tuple[int, int] | None:
+    try:
+        network = ip_network(text) if text.isascii() else None
+    except ValueError:
+        return None
+    return (int(network[0]), int(network[-1])) if network is not None else None
+
+
+_OCTETS = st.one_of(st.integers(0, 260).map(str), st.sampled_from(["00", "01", "0", "255", "256", "", "1e1", "-1"]))
+
+
+@given(
+    st.lists(_OCTETS, min_size=3, max_size=5).map(".".join),
+    st.sampled_from(["", "/", "/0", "/8", "/08", "/24", "/31", "/32", "/33", "/x", "\n", " "]),
+)
+@example("10.0.0.0", "/8")
+@example("10.0.0.1", "/8")
+@example("255.255.255.255", "/32")
+@example("0.0.0.0", "/0")
+def test_what_is_read_quickly_is_read_as_python_does(address: str, prefix: str) -> None:
+    expected = by_ipaddress(address + prefix)
+    assert usual_address(address + prefix) in (None, expected)
+    if expected is None:
+        with pytest.raises(EntryError):
+            parse_address(address + prefix)
+    else:
+        assert parse_address(address + prefix) == (4, expected)
+
+
+@given(st.integers(0, (1 << 32) - 1))
+def test_addresses_are_written_as_python_does(number: int) -> None:
+    assert range_text(4, (number, number)) == str(IPv4Address(number))
+
+
+def test_a_number_without_end_is_no_port() -> None:
+    with pytest.raises(EntryError, match="is neither a port"):
+        parse_port("9" * 5000)
 
 
 def test_a_port_may_be_a_number_or_text() -> None:

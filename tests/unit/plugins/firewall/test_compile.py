@@ -13,7 +13,7 @@ from appliance.plugin import Fragment, Hook, Stage
 from appliance_firewall.compile import active_rules, floating_steps, fragment, interface_steps, policy_steps
 from appliance_firewall.config import FirewallConfig
 from appliance_firewall.matching import Step
-from appliance_firewall.resolve import world_of
+from appliance_firewall.reading import reading_of
 from tests.unit.plugins.firewall.paper import Cluster, Packet, config_of, contents, decision, rule
 
 MAIL = {"mail": {"type": "hosts", "entries": ["192.168.2.10", "2001:db8:2::10"]}}
@@ -33,8 +33,8 @@ def compiled(*rules: Mapping[str, Any], **table: Any) -> Fragment:
 
 def decide(config: Config, packet: Packet, interface: str = "lan", direction: str = "in", **more: Any) -> str:
     """The verdict about a packet: floating rules first, then those of the interface; empty: no rule matches."""
-    of = world_of(config)
-    rules = active_rules(config[FirewallConfig], of)
+    reading = reading_of(config)
+    of, rules = reading.world, active_rules(config[FirewallConfig], reading)
     steps: list[Step] = [*floating_steps(rules, of, direction), *interface_steps(rules, direction).get(interface, ())]
     found = decision(steps, packet, contents(of, **more))
     return found.verdict if found is not None else ""
@@ -126,7 +126,13 @@ def test_a_rejected_connection_is_told_so() -> None:
 
 def test_a_rule_that_logs_names_itself_and_what_it_does() -> None:
     of = compiled(rule(action="block", log=True, id="x"))
-    assert chains(of)["fw_in_lan"] == ['log prefix "fw_r_x:block " group 40 snaplen 128 counter name fw_r_x drop']
+    limit = "limit rate 50/second burst 100 packets"
+    assert chains(of)["fw_in_lan"] == [
+        f'{limit} log prefix "fw_r_x:block " group 40 snaplen 128',
+        "counter name fw_r_x drop",
+    ]
+    (chain,) = [each for each in of.chains if each.name == "fw_in_lan"]
+    assert {each.origin for each in chain.rules} == {("firewall", "rule", 0)}
 
 
 def test_a_disabled_rule_is_not_there() -> None:
@@ -183,8 +189,9 @@ def test_pinging_is_of_both_families() -> None:
 
 def policy(*rules: Mapping[str, Any], interface: str = "lan", **table: Any) -> list[str]:
     config = config_of(*rules, **table)
-    of = world_of(config)
-    return [step.verdict for step in policy_steps(active_rules(config[FirewallConfig], of), interface, of)]
+    reading = reading_of(config)
+    rules_ = active_rules(config[FirewallConfig], reading)
+    return [step.verdict for step in policy_steps(rules_, interface, reading.world)]
 
 
 def test_the_rule_that_decides_chooses_the_gateway() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from appliance_firewall.config import RuleTable
 from appliance_firewall.expand import alternatives, families_of_types, protocol_numbers
-from appliance_firewall.matching import Step, text
+from appliance_firewall.matching import conditions_text
+from appliance_firewall.sides import Reader
 from tests.unit.plugins.firewall.paper import rule, world
 
 ALIASES = {
@@ -23,7 +24,7 @@ ALIASES = {
 def written(**values: Any) -> list[str]:
     of = world(alias=ALIASES, schedule={"office": {"times": ["08:00-17:00"]}})
     made = RuleTable.model_validate(rule(**values))
-    return [text(Step(conditions=each, verdict=""), lambda *_: "pooled").strip() for each in alternatives(made, of)]
+    return [conditions_text(each, lambda *_: "pooled") for each in alternatives(made, Reader(of).sides(made))]
 
 
 def test_a_rule_without_addresses_is_one_for_both_families() -> None:
@@ -98,7 +99,7 @@ def test_what_is_empty_matches_nothing_and_everything_but_that_matches_all() -> 
 @pytest.mark.parametrize(
     ("protocol", "numbers"),
     [("any", ()), ("tcp", (6,)), ("tcp/udp", (6, 17)), ("icmp", (1, 58)), ("carp", (112,)), (47, (47,)), ("47", (47,)),
-     ("tpc", None), (256, None), (-1, None), ("4 7", None)],
+     ("tpc", None), (256, None), (-1, None), ("4 7", None), ("9" * 5000, None)],
 )  # fmt: skip
 def test_protocols_have_names_and_numbers(protocol: str | int, numbers: tuple[int, ...] | None) -> None:
     assert protocol_numbers(protocol) == numbers

@@ -5,17 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from appliance_firewall.compile import fragment
-from appliance_firewall.config import RuleTable
-from appliance_firewall.listing import Listed, by_counter, find, listing, rule_text
+from appliance_firewall.listing import ShownRule, by_counter, find, listing
 from tests.unit.plugins.firewall.paper import config_of, rule
 
 
-def listed(*rules: dict[str, Any], **table: Any) -> tuple[Listed, ...]:
+def listed(*rules: dict[str, Any], **table: Any) -> tuple[ShownRule, ...]:
     return listing(config_of(*rules, **table))
-
-
-def sentence(**values: Any) -> str:
-    return rule_text(RuleTable.model_validate(rule(**values)))
 
 
 def test_it_begins_with_anti_lockout_and_ends_with_the_defaults() -> None:
@@ -42,37 +37,12 @@ def test_what_leaves_is_asked_first_and_floating_rules_before_those_of_an_interf
 def test_a_rule_is_shown_with_its_line_and_what_was_written_about_it() -> None:
     (found,) = [each for each in listed(rule(), rule(disabled=True, description="old", id="x")) if each.id == "x"]
     assert (found.disabled, found.description, found.path) == (True, "old", ("firewall", "rule", 1))
-    assert (found.counter, found.action, found.interface) == ("fw_r_x", "pass", "lan")
+    assert (found.counter, found.action, found.interfaces) == ("fw_r_x", "pass", ("lan",))
 
 
 def test_a_rule_without_an_id_is_called_by_its_counter() -> None:
     (found,) = [each for each in listed(rule()) if each.kind == "user"]
     assert f"fw_{found.id}" == found.counter
-
-
-def test_rules_are_sentences_in_the_words_of_the_configuration() -> None:
-    assert sentence() == "pass in on lan from any to any"
-    assert sentence(protocol="tcp", source="net:lan", destination_port=443) == (
-        "pass in on lan tcp from net:lan to any port 443"
-    )
-    everything = sentence(
-        interface=["lan", "dmz"],
-        action="reject",
-        direction="out",
-        family="ipv4",
-        protocol="udp",
-        source=["a", "b"],
-        source_port="1-2",
-        destination="!c",
-        destination_port=[53, 54],
-        gateway="wan_gw",
-        schedule="office",
-        log=True,
-    )
-    assert everything == (
-        "reject out on lan, dmz ipv4 udp from a, b port 1-2 to !c port 53, 54 by gateway wan_gw during office log"
-    )
-    assert sentence(protocol="icmp", icmp_types=["redirect"]) == "pass in on lan icmp redirect from any to any"
 
 
 def test_every_counter_of_the_ruleset_is_listed() -> None:

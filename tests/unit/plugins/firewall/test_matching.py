@@ -3,27 +3,52 @@
 from __future__ import annotations
 
 from appliance_firewall.aliases import Ranges
-from appliance_firewall.matching import INLINE_MAX, Condition, Field, Step, text
+from appliance_firewall.matching import INLINE_MAX, Condition, Field, Step, texts
 
 MANY: Ranges = tuple((port, port) for port in range(1, 2 * INLINE_MAX, 2))
 
 
-def written(*conditions: Condition, verdict: str = "accept", counter: str = "", log: str = "") -> str:
+def lines(*conditions: Condition, verdict: str = "accept", counter: str = "", log: str = "") -> list[str]:
     asked: list[tuple[Field, int, tuple[str, ...]]] = []
 
     def pool(field: Field, ranges: Ranges, sets: tuple[str, ...]) -> str:
         asked.append((field, len(ranges), sets))
         return f"set{len(asked)}"
 
-    return text(Step(conditions=conditions, verdict=verdict, counter=counter, log=log), pool)
+    return list(texts(Step(conditions=conditions, verdict=verdict, counter=counter, log=log), pool))
 
 
-def test_a_step_compares_then_logs_then_counts_then_decides() -> None:
+def written(*conditions: Condition, verdict: str = "accept") -> str:
+    (only,) = lines(*conditions, verdict=verdict)
+    return only
+
+
+def test_a_step_compares_then_counts_then_decides() -> None:
     port = Condition(Field.DESTINATION_PORT, ((443, 443),))
-    assert written(port, counter="fw_r_web", log="fw_r_web:pass") == (
-        'th dport 443 log prefix "fw_r_web:pass " group 40 snaplen 128 counter name fw_r_web accept'
-    )
-    assert written(verdict="drop") == "drop"
+    assert lines(port, counter="fw_r_web") == ["th dport 443 counter name fw_r_web accept"]
+    assert lines(verdict="drop") == ["drop"]
+
+
+def test_what_is_logged_has_a_limit_and_what_is_decided_has_none() -> None:
+    port = Condition(Field.DESTINATION_PORT, ((443, 443),))
+    log = 'limit rate 50/second burst 100 packets log prefix "fw_r_web:pass " group 40 snaplen 128'
+    assert lines(port, counter="fw_r_web", log="fw_r_web:pass") == [
+        f"th dport 443 {log}",
+        "th dport 443 counter name fw_r_web accept",
+    ]
+    assert lines(verdict="drop", log="fw_r_web:pass") == [log, "drop"]
+
+
+def test_the_set_of_a_rule_that_logs_is_made_once() -> None:
+    many = Condition(Field.DESTINATION_PORT, (*MANY, (99, 99)))
+    assert [line.split()[2] for line in lines(many, log="x:pass")] == ["@set1", "@set1"]
+
+
+def test_the_text_of_a_condition_is_no_part_of_what_it_is() -> None:
+    asked, fresh = (Condition(Field.DESTINATION_PORT, ((443, 443),)) for _ in range(2))
+    assert asked.plain_text() == asked.plain_text() == "th dport 443"
+    assert asked == fresh
+    assert repr(asked) == repr(fresh)
 
 
 def test_devices_are_quoted_and_other_names_are_not() -> None:

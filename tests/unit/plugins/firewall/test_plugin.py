@@ -5,11 +5,16 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import pytest
+
+from appliance.errors import Problem
 from appliance.plugin import Service
 from appliance.testing import LogicalInterfaces, check_plugin
-from appliance_firewall import clock, events, service
+from appliance_firewall import clock, events, reading, service
 from appliance_firewall.compile import fragment
+from appliance_firewall.config import RuleTable
 from appliance_firewall.plugin import Firewall
+from appliance_firewall.verify_rules import verify_rule
 from tests.unit.plugins.firewall.paper import config_of, rule
 
 TABLE: dict[str, Any] = {
@@ -31,6 +36,23 @@ def test_it_is_a_good_citizen() -> None:
 def test_its_part_of_the_ruleset_is_compiled_from_the_whole_configuration() -> None:
     config = config_of(**TABLE)
     assert Firewall().appliance_ruleset(config) == fragment(config)
+
+
+def test_all_its_hooks_together_read_each_rule_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    real = verify_rule
+
+    def noticed(rule: RuleTable, *others: Any) -> list[Problem]:
+        read.append(rule.action)
+        return real(rule, *others)
+
+    monkeypatch.setattr(reading, "verify_rule", noticed)
+    plugin, config = Firewall(), config_of(**TABLE)
+    plugin.appliance_verify(config)
+    plugin.appliance_ruleset(config)
+    plugin.appliance_services(config)
+    plugin.appliance_checks(config)
+    assert read == ["pass", "block"]
 
 
 def test_the_log_is_always_read_and_the_clock_only_with_schedules() -> None:
