@@ -35,11 +35,12 @@ import rules_tables
 import small
 import states
 import statestables
+import sync
 import takeover
 from failover import Gaps, measure
 from systems import Appliance, System, require_tools, rivals
 
-ONLY = ("failover", "small", "scale", "endurance", "rules", "states", "takeover")
+ONLY = ("sync", "failover", "small", "scale", "endurance", "rules", "states", "takeover")
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
@@ -223,6 +224,9 @@ def main() -> None:
         sections.append("### Gap in milliseconds: median / p95 / max\n\n" + failover_table(found))
     if options.only in (None, "rules"):
         sections.append("### Rules\n\n" + rules_text(options))
+    if options.only in (None, "sync"):
+        sizes = ("20 kB",) if options.quick else tuple(sync.SIZES)
+        sections.append("### Configuration synchronization\n\n" + sync.table(sync.run(options.runs or 3, sizes, say)))
     if options.only in (None, "states"):
         sections.append("### States\n\n" + states_text(options))
     if options.only == "takeover":  # it takes hours: only when it is asked for

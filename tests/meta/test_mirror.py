@@ -20,6 +20,7 @@ DRIVEN_BY = {
     "core/plugin/node.py": "unit/core/config/test_model.py",
     # Parts of one mechanism that are tested together, through its front.
     "core/plugin/ruleset.py": "unit/core/net/test_ruleset.py",
+    "core/lab/pairing.py": "netns/sync/test_push.py",
     "core/events/config.py": "unit/core/host/test_sharing.py",
     "core/events/ruleset.py": "netns/host/test_ruleset.py",
     "core/bus/envelope.py": "unit/core/bus/test_trace.py",
@@ -45,6 +46,10 @@ DRIVEN_BY = {
     "plugins/pfsync/events.py": "netns/pfsync/test_replication.py",
     "plugins/pfsync/replicator.py": "netns/pfsync/test_replication.py",
     "plugins/pfsync/service.py": "netns/pfsync/test_replication.py",
+    "plugins/xmlrpc_sync/checks.py": "unit/plugins/xmlrpc_sync/test_commands.py",
+    "plugins/xmlrpc_sync/peersync.py": "unit/plugins/xmlrpc_sync/test_sender.py",
+    "plugins/xmlrpc_sync/requests.py": "unit/plugins/xmlrpc_sync/test_commands.py",
+    "plugins/xmlrpc_sync/vocabulary.py": "unit/plugins/xmlrpc_sync/test_machine.py",
     "plugins/interfaces/checks.py": "unit/plugins/interfaces/test_plugin.py",
     "plugins/interfaces/commands.py": "unit/plugins/interfaces/test_plugin.py",
     "plugins/interfaces/events.py": "netns/interfaces/test_service.py",

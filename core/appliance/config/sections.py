@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from appliance.config.model import Scope
 from appliance.config.schema import field_at, inner_annotations
+from appliance.errors import RefusedError
 
 Data = dict[str, Any]
 Models = Mapping[str, type[BaseModel]]
@@ -112,6 +113,9 @@ def merged(received: Mapping[str, Any], own: Mapping[str, Any], models: Models) 
         received: Whole tables, or those parts of them that were sent; as `shared` makes them.
         own: The same parts of the receiver's configuration.
         models: Of the tables by name.
+
+    Raises:
+        RefusedError: Something that stays here has the name of something that came.
     """
     names = dict.fromkeys([*received, *own])
     tables = ((name, _merged(received.get(name, {}), own.get(name, {}), [models[name]])) for name in names)
@@ -124,12 +128,16 @@ def _merged(received: Any, own: Any, annotations: Sequence[object]) -> Any:
     if isinstance(received, list) and isinstance(own, list):
         inner = inner_annotations(annotations, 0)
         known = {identity: item for item in own if (identity := _identity(item)) is not None}
+        for item in received:
+            _refuse_if_kept(known.get(_identity(item) or ("", "")), str((_identity(item) or ("", ""))[1]))
         result = [_merged(item, known.get(_identity(item) or ("", "")), inner) for item in received]
         return result + [item for item in own if _stays(item)]
     return received
 
 
 def _merged_table(received: Mapping[str, Any], own: Mapping[str, Any], annotations: Sequence[object]) -> Data:
+    for key in received:
+        _refuse_if_kept(own.get(key), key)
     result = {key: _merged(value, own.get(key), inner_annotations(annotations, key)) for key, value in received.items()}
     for key, value in own.items():
         if key in received:
@@ -141,6 +149,15 @@ def _merged_table(received: Mapping[str, Any], own: Mapping[str, Any], annotatio
             if rest:  # nothing of it was sent, but something in it stays
                 result[key] = rest
     return result
+
+
+def _refuse_if_kept(own: object, name: str) -> None:
+    """One of two things of the same name stays here: which one is the operator's to say."""
+    if _stays(own):
+        raise RefusedError(
+            f"{name!r} is marked nosync here, and the other node sends one of the same name",
+            hint="Rename it on one of the nodes, or remove nosync here.",
+        )
 
 
 def _identity(item: object) -> tuple[str, str] | None:

@@ -160,7 +160,7 @@ class ProvidesTraffic(Protocol):
 
 @runtime_checkable
 class ProvidesPairing(Protocol):
-    """A table whose plugin pairs the nodes and answers `appliance.events.keys.GetKeys`."""
+    """A table whose plugin pairs the nodes and answers `appliance.events.GetKeys`."""
 
     def pairs_nodes(self) -> bool:
         """Whether it does."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from appliance.config import Config
+from appliance.control.access import NOBODY
 from appliance.events import Event, Request
 from appliance.plugin import Check, Command, Node
 
@@ -107,8 +108,10 @@ class ApplianceView(Protocol):
 class ControlContext:
     """The context of one command: the public `CommandContext`, and the node for the core's own commands."""
 
-    def __init__(self, appliance: ApplianceView) -> None:
+    def __init__(self, appliance: ApplianceView, *, who: str = NOBODY) -> None:
         self.appliance = appliance
+        self.who = who
+        """Login name of the caller."""
         self.exit_code = 0
         """What the caller exits with when the command returns; a command may set it."""
 

@@ -19,6 +19,7 @@ from appliance.console import commands as core_commands
 from appliance.console.grammar import Grammar, Parsed
 from appliance.console.render import render, visible
 from appliance.control import wire
+from appliance.control.access import Access, Caller
 from appliance.control.context import ApplianceView, ControlContext
 from appliance.errors import ApplianceError
 from appliance.plugin import Command, NoProvider, ProviderFailed, Where
@@ -31,6 +32,7 @@ class Dispatcher:
 
     def __init__(self, appliance: ApplianceView) -> None:
         self._appliance = appliance
+        self._access = Access(lambda: appliance.config)
         self._core = core_commands.daemon_commands()
         self._log = logs.logger(part="control")
 
@@ -39,22 +41,32 @@ class Dispatcher:
         contributed = [entry.command for entry in self._appliance.plugins.commands()]
         return Grammar([*self._core, *contributed], elsewhere=core_commands.LOCAL_HEADS)
 
-    async def answer(self, request: wire.Request, send: Send) -> None:
+    async def refusal(self, caller: Caller) -> wire.Failure | None:
+        """Why this caller may not even look; `None` when it may."""
+        try:
+            await self._access.refuse_stranger(caller)
+        except ApplianceError as error:
+            self._log.warning("client_refused", user=caller.name, error=error.message)
+            return wire.Failure(message=error.message, hint=error.hint, exit=error.exit_code)
+        return None
+
+    async def answer(self, request: wire.Request, send: Send, caller: Caller) -> None:
         """Run the command and send everything, including the end."""
         try:
-            end = await self._run(request, send)
+            end = await self._run(request, send, caller)
         except Exception as error:  # noqa: BLE001 - the border to plugins' code
             end = self._failure(error, request)
         await send(end)
 
-    async def _run(self, request: wire.Request, send: Send) -> wire.Reply:
+    async def _run(self, request: wire.Request, send: Send, caller: Caller) -> wire.Reply:
         grammar = self.grammar()
         if request.argv and request.argv[0] in core_commands.LOCAL_HEADS and not grammar.knows(request.argv):
             return wire.RunLocally()
         parsed = grammar.parse(request.argv)
         if parsed.command.where is Where.LOCAL:
             return wire.RunLocally()
-        context = ControlContext(self._appliance)
+        self._access.refuse_change(caller, parsed.command)
+        context = ControlContext(self._appliance, who=caller.name)
         await self._emit_all(parsed, context, request, send)
         return wire.Exit(status=context.exit_code)
 

@@ -1,8 +1,8 @@
 """The control socket of a node: who may connect, one task per client, everything bounded.
 
-Whoever may connect may do everything, so the socket is for root, for the user the node runs as, and for
-members of the group ``appliance``. The mode keeps others out; SO_PEERCRED is checked as well, because a
-socket can be moved or its mode changed.
+The socket is for root, for the user the node runs as, and for members of the group ``appliance``. The mode
+keeps others out; SO_PEERCRED is checked as well, because a socket can be moved or its mode changed. What a
+member of the group may do is in `appliance.control.access`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import trio
 
 from appliance import logs
 from appliance.control import wire
+from appliance.control.access import Caller
 from appliance.control.context import ApplianceView
 from appliance.control.dispatch import Dispatcher, Send
 from appliance.errors import ApplianceError
@@ -172,7 +173,11 @@ async def _serve_client(
             await send(_failure(f"{CLIENTS_MAX} clients are connected already", "Close some, then try again."))
             return
         try:
-            refusal = await _refusal(client)
+            caller = await _caller(client)
+            if isinstance(caller, wire.Failure):
+                await send(caller)
+                return
+            refusal = await dispatcher.refusal(caller)
             if refusal is not None:
                 await send(refusal)
                 return
@@ -180,7 +185,7 @@ async def _serve_client(
             request = await _request(stream, send)
             if request is not None:
                 nursery.start_soon(_cancel_when_gone, stream, nursery.cancel_scope)
-                await dispatcher.answer(request, send)
+                await dispatcher.answer(request, send, caller)
             nursery.cancel_scope.cancel(reason="the command is done")
         finally:
             slots.release()
@@ -224,16 +229,27 @@ async def _cancel_when_gone(stream: trio.SocketStream, scope: trio.CancelScope) 
     scope.cancel(reason="the client has gone away")
 
 
-async def _refusal(client: trio.socket.SocketType) -> wire.Failure | None:
+async def _caller(client: trio.socket.SocketType) -> Caller | wire.Failure:
+    """Who this is, or why it may not connect."""
     raw = client.getsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_PEERCRED, CREDENTIALS.size)
     _, uid, gid = CREDENTIALS.unpack(raw)
-    if uid in (0, os.geteuid()):
-        return None
-    # Group data may come over the network (NSS): not in the loop of the node.
+    if uid == 0:
+        return Caller(name="root", trusted=True)  # it gets in whatever becomes of the look-ups below
+    # Users and groups may come over the network (NSS): not in the loop of the node.
+    name = await trio.to_thread.run_sync(_login_name, uid)
+    if uid == os.geteuid():
+        return Caller(name=name, trusted=True)
     if await trio.to_thread.run_sync(_is_member, uid, gid):
-        return None
+        return Caller(name=name)
     logs.logger(part="control").warning("client_refused", uid=uid)
     return _failure(f"user {uid} may not control this node", f"Use root, or join the group `{GROUP}`.")
+
+
+def _login_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"  # no name of a user can have a space
 
 
 def _is_member(uid: int, gid: int) -> bool:

@@ -30,7 +30,7 @@ _MEMORY_MAX = 64 << 20
 """Bytes for 128 * N * r."""
 _MEMORY_SLACK = 1 << 20
 _SALT_RANGE, _HASH_RANGE = range(8, 65), range(16, 65)
-_REMEDY = "Make one with 'appliance sync password'."
+_REMEDY = "Make one with 'appliance user password'."
 
 
 @dataclass(frozen=True, slots=True)

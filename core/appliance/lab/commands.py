@@ -71,17 +71,23 @@ def up(
 ) -> int:
     """Builds a lab and waits until its roles are settled."""
     from appliance.lab import Lab, NodeSettings, Software, Topology
+    from appliance.lab.pairing import pair_all
     from appliance.lab.waiting import describe
 
     topology = Topology(
         name=name, nodes=nodes, ipv6=not no_ipv6, second_wan=second_wan, dmz=dmz, second_switch=second_switch
     )
     software = Software.ROUTER if routers else Software.APPLIANCE
-    settings = NodeSettings(profile=profile, preempt=not no_preempt, pfsync={}, firewall=True)
+    settings = NodeSettings(profile=profile, preempt=not no_preempt, pfsync={}, firewall=True, xmlrpc_sync=nodes > 1)
     lab = Lab(topology, software=software, settings=settings, pcap=pcap)
     lab.up()
     try:
-        seen = describe(lab.wait_settled()) if not routers else "fw1 is a plain router that holds the addresses"
+        seen = "fw1 is a plain router that holds the addresses"
+        if not routers:
+            seen = describe(lab.wait_settled())
+            if nodes > 1:
+                pair_all(lab)
+                seen += "; paired, fw1's configuration goes to all"
     except (ApplianceError, KeyboardInterrupt) as error:
         if shell_on_error:
             print(error)

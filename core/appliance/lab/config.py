@@ -49,6 +49,8 @@ class NodeSettings:
     """Keys of ``[pfsync]``; ``{}`` is the sync interface with the lab's own key. ``None``: no such table."""
     firewall: bool = False
     """Whether the node is a firewall: the example's rules, outbound NAT and a watched gateway."""
+    xmlrpc_sync: bool = False
+    """Whether the first node's configuration goes to all others, once they are paired."""
     extra: str = ""
     """More TOML, appended."""
     text: str | None = None
@@ -81,6 +83,8 @@ def node_toml(topology: Topology, node: str, settings: NodeSettings | None = Non
         parts.append(pfsync_table(topology, chosen.pfsync))
     if chosen.firewall:
         parts += firewall_tables(topology)
+    if chosen.xmlrpc_sync:
+        parts.append(sync_table(topology, ordinal))
     if chosen.extra:
         parts.append(chosen.extra.strip() + "\n")
     return "\n".join(parts)
@@ -137,6 +141,12 @@ def pfsync_table(topology: Topology, wanted: Mapping[str, object]) -> str:
     """``[pfsync]`` on the sync interface, authenticated unless plain datagrams are asked for."""
     secured = {} if wanted.get("plain") else {"key_file": str(key_path(topology))}
     return table("pfsync", {"interface": SYNC.name, **secured, **wanted})
+
+
+def sync_table(topology: Topology, ordinal: int) -> str:
+    """``[xmlrpc_sync]``: the first node sends, all others only listen."""
+    others = [SYNC.node4(number).partition("/")[0] for number in range(2, topology.nodes + 1)]
+    return table("xmlrpc_sync", {"interface": SYNC.name, "peers": others if ordinal == 1 else None})
 
 
 def firewall_tables(topology: Topology) -> list[str]:

@@ -135,6 +135,8 @@ class Command:
     render: Callable[[Any], str] | None = None
     """Data to text for people; without it a generic table is printed."""
     where: Where = Where.DAEMON
+    reads: bool = False
+    """It only looks: nothing on this or another node is different afterwards. Users who may only look may run it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,5 +31,6 @@ SHOW_HELLO = Command(
     path=("show", "hello"),
     help="Greetings on this node and those heard of other nodes",
     run=show_hello,
+    reads=True,
     render=render,
 )

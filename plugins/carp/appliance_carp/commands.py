@@ -103,7 +103,7 @@ def _reasons(data: dict[str, Any]) -> list[dict[str, str]]:
 _FORCE = Argument(name="--force", flag=True, help="also when no healthy peer would take over")
 
 COMMANDS: tuple[Command, ...] = (
-    Command(path=("show", "carp"), help="State of every virtual host.", run=show_carp, render=render_carp),
+    Command(path=("show", "carp"), help="State of every virtual host.", run=show_carp, reads=True, render=render_carp),
     Command(
         path=("ha", "switchover"),
         help="Hand all virtual addresses to the best peer and report how long it took.",

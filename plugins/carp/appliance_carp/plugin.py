@@ -15,9 +15,10 @@ from appliance.plugin import (
     ImagePart,
     Isolation,
     Service,
+    SyncSection,
     hookimpl,
 )
-from appliance_carp import checks, commands, events, service, verify
+from appliance_carp import checks, commands, events, service, sync, verify
 from appliance_carp.config import CarpConfig, settings_of
 
 REALTIME_PRIORITY = 50
@@ -70,6 +71,10 @@ class Carp:
     @hookimpl
     def appliance_checks(self, config: Config) -> list[Check]:
         return checks.checks(config)
+
+    @hookimpl
+    def appliance_sync_sections(self) -> Sequence[SyncSection]:
+        return sync.SECTIONS
 
     @hookimpl
     def appliance_image(self) -> ImagePart:

@@ -112,6 +112,7 @@ COMMANDS = (
         path=("show", "gateways"),
         help="Gateways with loss, round trip and status; groups with the share of each member.",
         run=show_gateways,
+        reads=True,
         render=render,
         arguments=(Argument(name="name", help="Only this gateway or group"),),
     ),

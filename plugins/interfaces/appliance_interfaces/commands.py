@@ -82,6 +82,7 @@ COMMANDS = (
         path=("show", "interfaces"),
         help="Logical interfaces: device, link, addresses, routes and what is wrong with them.",
         run=show_interfaces,
+        reads=True,
         render=render,
         arguments=(Argument(name="name", help="Only this logical interface"),),
     ),

@@ -73,6 +73,7 @@ COMMANDS: tuple[Command, ...] = (
         path=("show", "nat"),
         help="Translation of addresses: rules in order, port forwards, one-to-one entries, and their hits.",
         run=show_nat,
+        reads=True,
         render=render,
     ),
     Command(

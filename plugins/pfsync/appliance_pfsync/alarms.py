@@ -36,6 +36,11 @@ class Alarms:
         if alarm is not None:
             self.ctx.publish(Alarm(key=alarm.key, active=False, what=alarm.what, fix=alarm.fix, health=alarm.health))
 
+    def clear_peers(self) -> None:
+        """Nothing is known of any peer."""
+        for name in [name for name in self._active if "/" in name]:
+            self.clear(name)
+
     @property
     def worst(self) -> Alarm | None:
         """The alarm that matters most."""

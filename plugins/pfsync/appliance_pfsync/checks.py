@@ -79,8 +79,9 @@ async def is_secured(probe: Probe) -> Finding:
             health=Health.WARN,
             what=f"states travel on {answer['interface']} without authentication and encryption",
             why="whoever is on that network can insert, read and delete connections",
-            fix="Make a key with 'appliance pfsync key FILE', copy it to every node, set [pfsync] key_file and remove "
-            "plain; with BSD peers use a direct cable.",
+            fix="Remove plain and pair the nodes ([xmlrpc_sync], 'appliance pair'), or make a key with "
+            "'appliance pfsync key FILE', copy it to every node and set [pfsync] key_file; "
+            "with BSD peers use a direct cable.",
         )
     return Finding(health=Health.OK, what="states are authenticated and encrypted")
 

@@ -173,18 +173,23 @@ def render_count(data: dict[str, Any]) -> str:
 _FILTER_HELP = "tcp, udp, icmp, an address, a network, :PORT, a TCP state, nat, assured: all have to match"
 
 COMMANDS: tuple[Command, ...] = (
-    Command(path=("show", "pfsync"), help="How state replication stands.", run=show_pfsync, render=render_pfsync),
+    Command(
+        path=("show", "pfsync"), help="How state replication stands.", run=show_pfsync, reads=True, render=render_pfsync
+    ),
     Command(
         path=("show", "states"),
         help="States of the connection-tracking table.",
         run=show_states,
+        reads=True,
         arguments=(
             Argument(name="words...", help=_FILTER_HELP),
             Argument(name="--limit", help=f"rows at most ({LIMIT})", type=int),
         ),
         render=render_states,
     ),
-    Command(path=("states", "count"), help="How many states there are.", run=count_states, render=render_count),
+    Command(
+        path=("states", "count"), help="How many states there are.", run=count_states, reads=True, render=render_count
+    ),
     Command(path=("states", "resync"), help="Get all states of the peers anew.", run=resync, render=render_result),
     Command(
         path=("states", "flush"),

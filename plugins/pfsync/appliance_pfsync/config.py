@@ -36,7 +36,7 @@ class PfsyncConfig(Model):
     (15), ``openbsd``. All nodes of a cluster need the same dialect: native, FreeBSD's or OpenBSD's."""
     key_file: Annotated[str | None, Field(pattern=r"^/"), Scope.LOCAL] = None
     """File with the cluster's secrets, one ``name = 64 hex digits`` a line, the first one sends. Made by
-    ``appliance pfsync key FILE``; the same file on every node."""
+    ``appliance pfsync key FILE``; the same file on every node. Unset: the keys come from the pairing of the nodes."""
     plain: bool = False
     """Replicate without authentication and encryption, as BSD does. Only for a cable between the nodes."""
     defer: bool = False
@@ -82,6 +82,7 @@ def settings_of(config: Config) -> PfsyncSettings:
         peers=tuple(table.peers),
         version="native" if table.version == "auto" else table.version,
         key_file=None if table.plain else table.key_file,
+        is_paired=not table.plain and table.key_file is None,
         defer=table.defer,
         maxupd=table.maxupd,
         max_states=table.max_states,

@@ -89,7 +89,7 @@ class Actor:
                 fix = "See 'appliance show pfsync' there, and the cable of the sync interface."
                 alarms.set(f"down/{peer}", f"pfsync hears nothing of {peer} ({address})", fix)
             case does.PeerRefused(peer, address, why):
-                fix = "Give both nodes the same software version and the same key file."
+                fix = "Give both nodes the same software version and the same key file, or pair them with each other."
                 alarms.set(f"refused/{peer}", f"pfsync does not replicate with {peer} ({address}): {why}", fix)
                 self._strangers[peer] = trio.current_time()
             case does.FlowsLost(peer, why):

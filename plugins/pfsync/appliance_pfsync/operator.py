@@ -64,7 +64,7 @@ class Operator:
             "interface": of.settings.interface,
             "peer": first["name"] if first else None,
             "version": of.settings.version,
-            "secured": of.settings.key_file is not None,
+            "secured": of.settings.is_secured,
             "bulk": "running" if of.is_behind else actor.bulk,
             "bulk_text": actor.bulk_text,
             "states": conntrack.count(),

@@ -15,9 +15,10 @@ from appliance.plugin import (
     ImagePart,
     Isolation,
     Service,
+    SyncSection,
     hookimpl,
 )
-from appliance_pfsync import checks, commands, events, service, verify
+from appliance_pfsync import checks, commands, events, service, sync, verify
 from appliance_pfsync.config import PfsyncConfig, settings_of
 
 
@@ -40,14 +41,16 @@ class Pfsync:
 
     @hookimpl
     def appliance_services(self, config: Config) -> list[Service]:
+        settings = settings_of(config)
         return [
             Service(
                 key="replicator",
                 run=service.run,
-                config=settings_of(config),
+                config=settings,
                 on_crash=CrashPolicy.RESTART,
                 grace_s=1.0,
                 needs=frozenset({"interfaces"}),
+                after=frozenset({"keys"} if settings.is_paired else ()),
                 provides=frozenset({"states"}),
                 isolation=Isolation(freeze_gc=True),
             )
@@ -71,6 +74,10 @@ class Pfsync:
     @hookimpl
     def appliance_checks(self, config: Config) -> list[Check]:
         return checks.checks(config)
+
+    @hookimpl
+    def appliance_sync_sections(self) -> Sequence[SyncSection]:
+        return sync.SECTIONS
 
     @hookimpl
     def appliance_image(self) -> ImagePart:

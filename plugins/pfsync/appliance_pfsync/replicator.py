@@ -31,7 +31,9 @@ from appliance_pfsync.kernel import DRAIN_MAX, KernelTable
 from appliance_pfsync.keyfile import KeyFile
 from appliance_pfsync.link import SyncLink
 from appliance_pfsync.local import REFRESH_S, local_addresses
+from appliance_pfsync.native.keys import Keyring
 from appliance_pfsync.operator import Operator
+from appliance_pfsync.paired import NoKeysError, PairedKeys
 from appliance_pfsync.settings import PfsyncSettings
 from appliance_pfsync.snapshot import Snapshot
 
@@ -54,6 +56,8 @@ BULK_WAIT_S = 0.001
 REFRESH_PART = 1024
 """Renewed states sent at once."""
 RETRY_S = 1.0
+ALONE_S = 5.0
+"""A node without keys for so long is not demoted any more: as far as it knows, nobody has states for it."""
 LAST_BATCHES = 64
 """Of events, when it is told to stop: a tenth of a second of work."""
 
@@ -71,7 +75,7 @@ class Replicator:
         self.link = SyncLink(settings)
         self.local = local_addresses()
         self.filters = NetfilterSocket()
-        self.keys = KeyFile(settings.key_file)
+        self.keys = PairedKeys() if settings.is_paired else KeyFile(settings.key_file)
         self.protocol: dialect.Dialect = dialect.make(settings, None)
         self.is_running = False
         """The secrets are known (or not wanted) and the protocol may speak."""
@@ -79,8 +83,12 @@ class Replicator:
         self.defer: Defer | None = None
         """While first packets are held."""
         self.actor = Actor(self)
+        self._without_keys_at: float | None = None
+        """Since when the nodes are not paired, as far as this one knows."""
         self._roles: dict[tuple[str, int], Role] = {}
         self._opened = trio.Event()
+        self._learnt = trio.Event()
+        """Set when there is news of the keys."""
         self._timer = trio.CancelScope()
         self._behind = trio.Event()
         self._feeds: dict[str, trio.CancelScope] = {}
@@ -134,6 +142,8 @@ class Replicator:
                 self._nursery = nursery
                 nursery.start_soon(self._follow_roles, roles)
                 await nursery.start(self._demote)
+                if isinstance(self.keys, PairedKeys):
+                    await nursery.start(self.keys.follow, ctx, self._watch_now)
                 for task in (self._watch, self._send_events, self._receive, self._timers):
                     nursery.start_soon(task)
                 if self.settings.defer:
@@ -205,22 +215,51 @@ class Replicator:
                 self._look_at_link()
             self.protocol.states = conntrack.count()
             self.actor.report_health()
-            await trio.sleep(REFRESH_S)
+            with trio.move_on_after(REFRESH_S):
+                await self._learnt.wait()
+            self._learnt = trio.Event()
+
+    def _watch_now(self) -> None:
+        self._learnt.set()
 
     def _look_at_keys(self) -> None:
         try:
             keyring = self.keys.read_if_changed()
         except ApplianceError as error:
             self.alarms.set("key", error.message, error.hint or "Correct the key file.", health=Health.FAIL)
+            if isinstance(error, NoKeysError):
+                self._stop_speaking()
             return
         self.alarms.clear("key")
         if not self.is_running:
-            self.protocol = dialect.make(self._fitting_settings(), keyring)
-            self.protocol.is_owner = self.is_owner
-            self.is_running = True
+            if keyring is not None or not self.settings.is_secured:
+                self._begin_speaking(keyring)
         elif keyring is not None:
             self.protocol.set_keyring(keyring, trio.current_time())
             self.ctx.log.info("pfsync_keys_changed", keys=[key.name for key in keyring.keys])
+
+    def _begin_speaking(self, keyring: Keyring | None) -> None:
+        self.protocol = dialect.make(self._fitting_settings(), keyring)
+        self.protocol.is_owner = self.is_owner
+        self.is_running, self._without_keys_at = True, None
+        self.fell_behind()  # again, if there have been no keys for long
+
+    def _stop_speaking(self) -> None:
+        """The nodes are not paired (any more). Before anything else the socket is closed: the new protocol is plain."""
+        if self.is_running:
+            self.link.close()
+            self.is_running = False
+            for scope in (*self._feeds.values(), self._auditing):
+                scope.cancel(reason="there are no keys")
+            self.protocol = dialect.make(self.settings, None)
+            self.protocol.is_owner = self.is_owner
+            self.alarms.clear_peers()
+            self.ctx.log.warning("pfsync_keys_withdrawn")
+        now = trio.current_time()
+        if self._without_keys_at is None:
+            self._without_keys_at = now
+        elif now - self._without_keys_at >= ALONE_S and self.is_behind:
+            self.caught_up()
 
     def _fitting_settings(self) -> PfsyncSettings:
         """With the MTU of the device as it is now; the interfaces have been set up before this service starts."""

@@ -34,7 +34,9 @@ class PfsyncSettings:
     """Unicast destinations; empty means multicast."""
     version: Version = "native"
     key_file: str | None = None
-    """Secrets of the cluster; ``None`` means that datagrams are neither authenticated nor encrypted."""
+    """File with the secrets of the cluster."""
+    is_paired: bool = False
+    """The secrets come from the pairing of the nodes. Neither this nor a `key_file`: datagrams are plain."""
     defer: bool = False
     maxupd: int = 128
     max_states: int | None = None
@@ -42,6 +44,11 @@ class PfsyncSettings:
     audit_s: float = 30.0
     mtu: int = MTU_MAX
     """Bytes of the largest IP packet that is sent; less when the device takes less."""
+
+    @property
+    def is_secured(self) -> bool:
+        """Whether datagrams are authenticated and encrypted."""
+        return self.is_paired or self.key_file is not None
 
     @property
     def is_native(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from appliance.config import Config, LogicalInterface, ProvidesInterfaces
+from appliance.config import Config, LogicalInterface, ProvidesInterfaces, ProvidesPairing
 from appliance.errors import Problem
 from appliance_pfsync.config import PfsyncConfig
 from appliance_pfsync.settings import BSD_VERSIONS
@@ -17,25 +17,27 @@ def verify(config: Config) -> list[Problem]:
     if provider is None:
         return [Problem(path=("pfsync",), message="pfsync needs an [interfaces] table that declares its interface")]
     known = provider.logical_interfaces()
-    problems = [*_secured(table)]
+    is_paired = any(each.pairs_nodes() for each in config.all_providing(ProvidesPairing))
+    problems = [*_secured(table, is_paired=is_paired)]
     if table.interface not in known:
         message = f"there is no interface {table.interface!r}; [interfaces] has {', '.join(sorted(known))}"
         return [*problems, Problem(path=("pfsync", "interface"), message=message)]
     return [*problems, *_peers(table, known[table.interface])]
 
 
-def _secured(table: PfsyncConfig) -> Iterator[Problem]:
+def _secured(table: PfsyncConfig, *, is_paired: bool) -> Iterator[Problem]:
     if table.version in BSD_VERSIONS and not table.plain:
         yield Problem(
             path=("pfsync", "version"),
             message=f"BSD's pfsync ({table.version}) has no authentication: write plain = true if the interface is "
             "a cable between the nodes",
         )
-    elif not table.plain and table.key_file is None:
+    elif not (table.plain or table.key_file is not None or is_paired):
         yield Problem(
             path=("pfsync",),
-            message="no key_file: make one with `appliance pfsync key FILE` and copy it to every node, or write "
-            "plain = true if the interface is a cable between the nodes",
+            message="no key_file, and no table that pairs the nodes: add [xmlrpc_sync] and pair them with `appliance "
+            "pair`, or make a key with `appliance pfsync key FILE` and copy it to every node, or write plain = true "
+            "if the interface is a cable between the nodes",
         )
     if table.plain and table.key_file is not None:
         yield Problem(

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from appliance.host.reload import ApplyReport, Reloader
 
 Data = dict[str, Any]
-WHO = "console"
-"""Who a change is by, in the history; the control socket admits administrators only."""
 
 
 class ReloadableNode(Protocol):
@@ -32,6 +30,10 @@ class ConfigContext(CommandContext, Protocol):
 
     @property
     def appliance(self) -> ReloadableNode: ...
+    @property
+    def who(self) -> str:
+        """Who runs the command, for the history."""
+        ...
 
 
 async def show(ctx: ConfigContext) -> Data:
@@ -68,17 +70,17 @@ async def diff(ctx: ConfigContext, revision: int | None, other: int | None) -> D
 
 async def reload(ctx: ConfigContext, confirm: float | None) -> Data:
     """Apply the configuration file as it is on disk now."""
-    return _report(await ctx.appliance.reloader.reload_file(who=WHO, confirm_within_s=confirm))
+    return _report(await ctx.appliance.reloader.reload_file(who=ctx.who, confirm_within_s=confirm))
 
 
 async def rollback(ctx: ConfigContext, revision: int, confirm: float | None) -> Data:
     """Apply an older revision and write it to the configuration file."""
-    return _report(await ctx.appliance.reloader.rollback(revision, who=WHO, confirm_within_s=confirm))
+    return _report(await ctx.appliance.reloader.rollback(revision, who=ctx.who, confirm_within_s=confirm))
 
 
 async def confirm(ctx: ConfigContext) -> Data:
     """Keep the change that would otherwise roll back by itself."""
-    return _report(await ctx.appliance.reloader.confirm(who=WHO))
+    return _report(await ctx.appliance.reloader.confirm(who=ctx.who))
 
 
 def check(config: str) -> Data:
@@ -163,18 +165,21 @@ COMMANDS: tuple[Command, ...] = (
         path=("config", "show"),
         help="The configuration in force, without its secrets.",
         run=show,
+        reads=True,
         render=_render_show,
     ),
     Command(
         path=("config", "history"),
         help="The revisions that are kept; * marks the one in force.",
         run=history,
+        reads=True,
         render=_render_history,
     ),
     Command(
         path=("config", "diff"),
         help="What differs: the file from what is in force, or a revision from another or from what is in force.",
         run=diff,
+        reads=True,
         arguments=(
             Argument(name="revision", type=int, help="compare from this revision, not from the one in force"),
             Argument(name="other", type=int, help="compare to this revision, not to the one in force"),

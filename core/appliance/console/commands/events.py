@@ -77,11 +77,11 @@ def _render_chain(rows: list[Row]) -> str:
 _FOLLOW = Argument(name="--follow", flag=True, help="go on with every new event until interrupted")
 
 COMMANDS = (
-    Command(path=("events",), help="Past events; with --follow also new ones as they happen.", run=events,
+    Command(path=("events",), help="Past events; with --follow also new ones as they happen.", run=events, reads=True,
             arguments=(_FOLLOW, *FILTERS), render=render_event),
-    Command(path=("show", "events"), help="As `events`.", run=events,
+    Command(path=("show", "events"), help="As `events`.", run=events, reads=True,
             arguments=(_FOLLOW, *FILTERS), render=render_event),
-    Command(path=("events", "why"), help="The chain of causes behind one event.", run=why,
+    Command(path=("events", "why"), help="The chain of causes behind one event.", run=why, reads=True,
             arguments=(Argument(name="seq", type=int, required=True, help="number of the event"),),
             render=_render_chain),
 )  # fmt: skip

@@ -198,23 +198,30 @@ def _render_metrics(report: Row) -> str:
 
 COMMANDS = (
     Command(
-        path=("show", "ha"), help="Role, peers, links, what is wrong and what to do.", run=show_ha, render=render_ha,
+        path=("show", "ha"), help="Role, peers, links, what is wrong and what to do.", run=show_ha, reads=True,
+        render=render_ha,
     ),
-    Command(path=("show", "alarms"), help="What is wrong, with remedies.", run=show_alarms, render=_render_alarms),
-    Command(path=("show", "plugins"), help="Installed plugins and whether they run.", run=show_plugins),
     Command(
-        path=("show", "services"), help="Supervised services and their health.", run=show_services,
+        path=("show", "alarms"), help="What is wrong, with remedies.", run=show_alarms, reads=True,
+        render=_render_alarms,
+    ),
+    Command(path=("show", "plugins"), help="Installed plugins and whether they run.", run=show_plugins, reads=True),
+    Command(
+        path=("show", "services"), help="Supervised services and their health.", run=show_services, reads=True,
         render=_render_services,
     ),
     Command(
         path=("show", "ruleset"), help="The nftables table of this node, as all plugins together made it.",
-        run=show_ruleset, render=_ruleset_text,
+        run=show_ruleset, reads=True, render=_ruleset_text,
     ),
-    Command(path=("show", "bus"), help="Queues of the event bus.", run=show_bus),
-    Command(path=("show", "version"), help="The version of the running node.", run=show_version),
+    Command(path=("show", "bus"), help="Queues of the event bus.", run=show_bus, reads=True),
+    Command(path=("show", "version"), help="The version of the running node.", run=show_version, reads=True),
     Command(
         path=("doctor",), help="Look for problems, each with its remedy; exit 1 if one is serious.", run=doctor,
-        render=_render_doctor,
+        reads=True, render=_render_doctor,
     ),
-    Command(path=("metrics",), help="All metrics in Prometheus' text format.", run=metrics, render=_render_metrics),
+    Command(
+        path=("metrics",), help="All metrics in Prometheus' text format.", run=metrics, reads=True,
+        render=_render_metrics,
+    ),
 )  # fmt: skip

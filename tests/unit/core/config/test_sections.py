@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from hypothesis import given
+import pytest
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from appliance.config import Model, Scope
 from appliance.config.sections import differences, digest, merged, put, shared, take
+from appliance.errors import RefusedError
 
 
 class Item(Model):
@@ -82,6 +84,13 @@ def test_after_it_arrived_both_nodes_have_the_same_digest() -> None:
     assert digest(shared(SECONDARY, MODELS)) != digest(sent)
 
 
+@pytest.mark.parametrize("part", [{"item": [{"name": "kept"}]}, {"part": {"kept": {"text": "t"}}}])
+def test_two_things_of_one_name_of_which_one_stays_are_refused(part: dict[str, Any]) -> None:
+    own = {"sample": {"item": [{"name": "kept", "nosync": True}], "part": {"kept": {"nosync": True}}}}
+    with pytest.raises(RefusedError, match="'kept' is marked nosync here"):
+        merged({"sample": part}, own, MODELS)
+
+
 def test_a_table_that_the_sender_removed_goes_but_for_what_is_local() -> None:
     assert merged({"sample": {}}, {"sample": {"password": "x"}}, MODELS) == {"sample": {}}
     assert merged({"sample": {}}, {"sample": {"own": "x", "password": "x"}}, MODELS) == {"sample": {"own": "x"}}
@@ -122,6 +131,8 @@ def test_receiving_makes_equal_and_receiving_again_changes_nothing(
     sender: dict[str, Any], receiver: dict[str, Any]
 ) -> None:
     sent = shared({"sample": sender}, MODELS)
+    names = {item["name"] for item in sent["sample"].get("item", [])}
+    assume(not any(item.get("nosync") and item["name"] in names for item in receiver.get("item", [])))
     once = merged(sent, {"sample": receiver}, MODELS)
     assert merged(sent, once, MODELS) == once
     assert once.get("sample", {}).get("own") == receiver.get("own")

@@ -5,18 +5,23 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from appliance.config import Config, Model, User, UserRole
+from appliance.config.model import NodeTable
 from appliance.control import wire
+from appliance.control.access import Caller
 from appliance.control.dispatch import Dispatcher
 from appliance.errors import RefusedError
 from appliance.events import Request, SetMaintenance
 from appliance.plugin import Argument, Command
+
+ROOT = Caller(name="root", trusted=True)
 
 
 def command(handler: Callable[..., Any], *arguments: Argument, **more: Any) -> Command:
     return Command(path=(handler.__name__,), help="Does it.", run=handler, arguments=arguments, **more)
 
 
-def answers(node: Any, *argv: str, as_json: bool = False, width: int = 0) -> list[wire.Reply]:
+def answers(node: Any, *argv: str, as_json: bool = False, width: int = 0, caller: Caller = ROOT) -> list[wire.Reply]:
     """Everything a node sends for one command line; each reply has to fit the wire."""
     sent: list[wire.Reply] = []
 
@@ -25,7 +30,7 @@ def answers(node: Any, *argv: str, as_json: bool = False, width: int = 0) -> lis
         sent.append(reply)
 
     async def main() -> None:
-        await Dispatcher(node).answer(wire.Request(argv=argv, json=as_json, width=width), send)
+        await Dispatcher(node).answer(wire.Request(argv=argv, json=as_json, width=width), send, caller)
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
     return sent
@@ -152,7 +157,7 @@ def test_a_stream_is_closed_when_its_reader_is_gone(node: Any) -> None:
                 scope.cancel()
                 await trio.lowlevel.checkpoint()
 
-            await Dispatcher(node).answer(wire.Request(argv=("stream",)), send)
+            await Dispatcher(node).answer(wire.Request(argv=("stream",)), send, ROOT)
 
     trio.run(main)
     assert closed == [True]
@@ -195,3 +200,60 @@ def test_a_plugin_that_comes_or_goes_changes_what_is_understood(node: Any) -> No
     assert isinstance(answers(node, "hello")[0], wire.Failure)
     node.plugins.contributed = [command(hello, NAME)]
     assert answers(node, "hello")[-1] == wire.Exit(status=0)
+
+
+def users(**roles: UserRole) -> Config:
+    """A configuration with these users."""
+    return Config({"users": People(roles=roles)}, node=NodeTable(name="fw1"))
+
+
+class People(Model):
+    roles: dict[str, UserRole]
+
+    def users(self) -> dict[str, User]:
+        return {name: User(name=name, role=role) for name, role in self.roles.items()}
+
+
+def test_a_viewer_runs_what_only_looks_and_nothing_that_changes(node: Any) -> None:
+    ran = []
+
+    async def change(ctx: Any) -> str:
+        ran.append(ctx.who)
+        return "changed"
+
+    node.config = users(eve="viewer", olga="operator")
+    node.plugins.contributed = [command(change), command(hello, NAME, reads=True)]
+    eve, olga = Caller(name="eve"), Caller(name="olga")
+    assert answers(node, "hello", caller=eve)[-1] == wire.Exit(status=0)
+    assert answers(node, "show", "version", caller=eve)[-1] == wire.Exit(status=0)
+    assert answers(node, "change", caller=eve) == [
+        wire.Failure(
+            message="the user eve may only look; `change` changes something",
+            hint='Let an operator do it, or as root set role = "operator" in [users.eve].',
+            exit=1,
+        )
+    ]
+    [refused] = answers(node, "config", "reload", caller=eve)
+    assert isinstance(refused, wire.Failure)
+    assert refused.message.startswith("the user eve may only look; `config reload`")
+    assert answers(node, "change", caller=olga)[-1] == wire.Exit(status=0)
+    assert answers(node, "change")[-1] == wire.Exit(status=0)
+    assert ran == ["olga", "root"]
+
+
+def test_what_runs_on_the_callers_side_is_not_the_nodes_to_refuse(node: Any) -> None:
+    node.config = users(eve="viewer")
+    assert answers(node, "check", caller=Caller(name="eve")) == [wire.RunLocally()]
+
+
+def test_who_may_not_even_look_is_told_so_and_it_is_logged(node: Any) -> None:
+    node.config = users(eve="viewer")
+
+    async def main() -> None:
+        dispatcher = Dispatcher(node)
+        refused = await dispatcher.refusal(Caller(name="mallory"))
+        assert refused is not None
+        assert refused.message == "there is no user mallory in [users]"
+        assert await dispatcher.refusal(Caller(name="eve")) is None
+
+    trio.run(main)

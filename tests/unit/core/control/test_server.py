@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import pwd
 import socket
 import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -338,6 +339,25 @@ def test_members_of_the_group_are_let_in(group: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(server, "_group", lambda: made[group])
     monkeypatch.setattr(server.pwd, "getpwuid", lambda uid: alice)
     assert server._is_member(1000, 100) is (group in ("primary", "member"))
+
+
+def test_the_node_goes_by_login_names_and_a_number_is_none() -> None:
+    assert server._login_name(0) == "root"
+    assert server._login_name(2**31 - 7) == f"uid {2**31 - 7}"
+
+
+def test_a_command_knows_who_runs_it(path: Path, node: Any) -> None:
+    async def who(ctx: Any) -> str:
+        return str(ctx.who)
+
+    node.plugins.contributed.append(command("who", who))
+
+    async def main() -> None:
+        async with serving(path, node):
+            own = pwd.getpwuid(os.geteuid()).pw_name
+            assert await ask(path, "who") == [wire.Text(text=own), wire.Exit(status=0)]
+
+    run(main)
 
 
 def test_the_protocol_can_be_spoken_by_hand(path: Path, node: Any) -> None:

@@ -113,3 +113,12 @@ def test_a_node_can_be_the_example_s_firewall() -> None:
     assert found["outbound_nat"] == {"mode": "automatic"}
     assert found["gateways"]["gateway"]["wan_gw"] == {"interface": "wan", "address": "198.51.100.1"}
     assert "firewall" not in parsed("fw1", NodeSettings())
+
+
+def test_the_first_node_sends_its_configuration_to_all_others() -> None:
+    three = Topology(name="one", nodes=3)
+    assert parsed("fw1", NodeSettings(xmlrpc_sync=True), three)["xmlrpc_sync"] == {
+        "interface": "sync",
+        "peers": ["172.16.1.3", "172.16.1.4"],
+    }
+    assert parsed("fw3", NodeSettings(xmlrpc_sync=True), three)["xmlrpc_sync"] == {"interface": "sync"}

@@ -67,3 +67,11 @@ def test_names_from_the_network_are_bounded_and_leave_room_for_the_nodes_own(ala
     alarms.clear("refused/0")
     alarms.set("refused/another", "other key", "compare")
     assert told(ctx)[-1][0] == "pfsync/refused/another"
+
+
+def test_what_is_said_of_peers_is_withdrawn_together(alarms: Alarms, ctx: PaperContext) -> None:
+    for name in ("key", "down/fw2", "refused/fw3"):
+        alarms.set(name, "what", "fix")
+    alarms.clear_peers()
+    active = {alarm.key: alarm.active for alarm in ctx.events(Alarm)}
+    assert active == {"pfsync/key": True, "pfsync/down/fw2": False, "pfsync/refused/fw3": False}

@@ -43,6 +43,13 @@ def test_auto_means_the_native_form() -> None:
 def test_plain_hands_the_service_no_key_file() -> None:
     assert settings().key_file == KEY
     assert settings(plain=True).key_file is None
+    assert not settings(plain=True).is_secured
+
+
+def test_without_a_key_file_the_keys_are_those_of_the_pairing() -> None:
+    assert (settings().is_paired, settings().is_secured) == (False, True)
+    assert (settings(key_file=None).is_paired, settings(key_file=None).is_secured) == (True, True)
+    assert not settings(key_file=None, plain=True).is_paired
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from appliance_pfsync.events import CountStates, FlushStates, GetPfsync, GetStat
 from appliance_pfsync.flow import ICMP, UDP, Op
 from appliance_pfsync.operator import Operator
 from tests.unit.plugins.pfsync.deferred import FakeQueue
-from tests.unit.plugins.pfsync.fakes import OWN, PaperReplicator, flows, flows6, joined, ports, report
+from tests.unit.plugins.pfsync.fakes import OWN, SETTINGS, PaperReplicator, flows, flows6, joined, ports, report
 
 
 def ask(of: PaperReplicator, request: Request[Any]) -> Any:
@@ -50,6 +51,13 @@ def test_the_report_names_the_first_peer_that_is_alive() -> None:
     ]
     assert (answer["node"], answer["interface"], answer["version"]) == ("fw1", "sync", "native")
     assert (answer["secured"], answer["active"], answer["error"]) == (True, True, None)
+
+
+def test_states_are_secured_by_a_key_file_or_by_the_pairing_and_else_not() -> None:
+    of = PaperReplicator()
+    for is_paired in (True, False):
+        of.settings = replace(SETTINGS, key_file=None, is_paired=is_paired)
+        assert ask(of, GetPfsync())["secured"] is is_paired
 
 
 def test_a_lag_that_is_not_known_is_no_number() -> None:

@@ -63,3 +63,9 @@ def test_its_process_is_spared_pydantic_and_the_node_numpy() -> None:
     assert loaded("appliance_pfsync.replicator", "pydantic") == "False"
     assert loaded("appliance_pfsync.plugin", "numpy") == "False"
     assert loaded("appliance_pfsync.plugin", "cryptography") == "False"
+
+
+def test_it_waits_for_whoever_gives_keys_only_if_it_needs_them() -> None:
+    assert set(replicator().after) == set()
+    assert set(replicator(plain=True, key_file=None).after) == set()
+    assert set(replicator(key_file=None).after) == {"keys"}

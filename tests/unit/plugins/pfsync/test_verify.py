@@ -14,11 +14,22 @@ from appliance_pfsync.config import PfsyncConfig
 from appliance_pfsync.verify import verify
 
 
-def problems(*, with_interfaces: bool = True, **values: Any) -> list[Problem]:
+class Pairing(Model):
+    """A table whose plugin pairs the nodes, or not."""
+
+    wanted: bool = True
+
+    def pairs_nodes(self) -> bool:
+        return self.wanted
+
+
+def problems(*, with_interfaces: bool = True, pairing: Pairing | None = None, **values: Any) -> list[Problem]:
     table = PfsyncConfig.model_validate({"interface": "sync", "key_file": "/etc/appliance/pfsync.key"} | values)
     tables: dict[str, Model] = {"pfsync": table}
     if with_interfaces:
         tables["interfaces"] = LogicalInterfaces.of(sync="172.16.1.2/24", lan="192.168.1.2/24")
+    if pairing is not None:
+        tables["pairing"] = pairing
     return verify(Config(tables, node=NodeTable(name="fw1")))
 
 
@@ -37,7 +48,17 @@ def test_without_a_secret_replication_is_refused_unless_asked_for() -> None:
     path, message = only(problems(key_file=None))
     assert path == ("pfsync",)
     assert "appliance pfsync key FILE" in message
+    assert "[xmlrpc_sync]" in message
     assert problems(key_file=None, plain=True) == []
+
+
+def test_without_a_key_file_the_nodes_have_to_be_paired_by_some_table() -> None:
+    assert problems(key_file=None, pairing=Pairing()) == []
+    assert only(problems(key_file=None, pairing=Pairing(wanted=False)))[0] == ("pfsync",)
+
+
+def test_a_bsd_dialect_stays_plain_where_nodes_are_paired() -> None:
+    assert only(problems(key_file=None, version="1400", pairing=Pairing()))[0] == ("pfsync", "version")
 
 
 @pytest.mark.parametrize("version", ["1301", "1400", "1500", "openbsd"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -80,7 +81,7 @@ def test_a_day_with_the_configuration_commands(tmp_path: Path) -> None:
         rows = json.loads(ask("history", "--json").stdout)
         assert [(row["revision"], row["who"], row["in_force"]) for row in rows] == [
             (1, "node", False),
-            (2, "console", True),
+            (2, pwd.getpwuid(os.geteuid()).pw_name, True),
         ]
         assert ask("history").stdout.split("\n")[2].startswith("2*")
         assert "-# new" in ask("diff", "2", "1").stdout

@@ -1,0 +1,110 @@
+"""The console commands ``show sync``, ``sync status``, ``sync now`` and ``sync diff``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+
+from appliance.errors import ApplianceError
+from appliance.events import Request
+from appliance.plugin import Argument, Command, CommandContext, NoProvider
+from appliance_xmlrpc_sync import report
+from appliance_xmlrpc_sync.events import GetReceived
+from appliance_xmlrpc_sync.preflight import rfc3339
+from appliance_xmlrpc_sync.requests import DiffSync, GetSync, SyncNow
+
+ANSWER_S = 5.0
+"""The services answer from memory."""
+PUSH_S = 310.0
+"""A push of 10 MB takes some seconds; a peer that hangs, minutes."""
+
+
+async def show_sync(context: CommandContext) -> dict[str, Any]:
+    """How the configuration of the peers is, and what this node has received."""
+    data: dict[str, Any] = await _ask(context, GetSync(), ANSWER_S)
+    if data["role"] == "secondary":
+        data = _of_secondary(data, await _ask(context, GetReceived(), ANSWER_S))
+    return data
+
+
+def _of_secondary(data: dict[str, Any], received: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a node that only receives: whether it still has what it has got."""
+    got = {name: each for name, each in received["sections"].items() if each["origin"]}
+    data = {**data, "received": received}
+    if not got:
+        return data
+    drifted = [name for name, each in got.items() if each["drift"]]
+    latest = max(got.values(), key=lambda each: each["at"])
+    return data | {
+        "peer": latest["origin"],
+        "state": "behind" if drifted or received["phase"] != "idle" else "in-sync",
+        "last_success": rfc3339(latest["at"]),
+        "error": f"changed on this node since it was received: {', '.join(drifted)}" if drifted else None,
+        "remedy": "Undo the change here, or make it on the primary: the next push overwrites it." if drifted else None,
+    }
+
+
+async def sync_now(context: CommandContext, *, force: bool = False) -> dict[str, Any]:
+    """Push to every peer what it lacks, and wait for the result."""
+    answer: dict[str, Any] = await _ask(context, SyncNow(force=force), PUSH_S)
+    return _unless_nobody(answer)
+
+
+async def sync_diff(context: CommandContext) -> dict[str, Any]:
+    """In which keys each peer differs from what it should have."""
+    answer: dict[str, Any] = await _ask(context, DiffSync(), PUSH_S)
+    return _unless_nobody(answer)
+
+
+def _unless_nobody(answer: dict[str, Any]) -> dict[str, Any]:
+    if not answer["peers"]:
+        raise ApplianceError(
+            "this node sends its configuration to nobody",
+            hint="Run it on the primary, and name the other nodes there in `xmlrpc_sync.peers`.",
+        )
+    return answer
+
+
+async def _ask(context: CommandContext, request: Request[Any], deadline_s: float) -> Any:
+    try:
+        with trio.fail_after(deadline_s):
+            return await context.call(request)
+    except NoProvider:
+        raise ApplianceError(
+            "the service of the synchronization is not running on this node",
+            hint="'appliance show services' says why; without an [xmlrpc_sync] table there is none.",
+        ) from None
+    except trio.TooSlowError:
+        raise ApplianceError(
+            f"the service of the synchronization did not answer within {deadline_s:g} s",
+            hint="'appliance show services' and the log of the node say what it is doing.",
+        ) from None
+
+
+COMMANDS = (
+    Command(
+        path=("show", "sync"),
+        help="Whether the other nodes have this node's configuration, section by section.",
+        run=show_sync,
+        reads=True,
+        render=report.render,
+    ),
+    Command(path=("sync", "status"), help="The same as 'show sync'.", run=show_sync, reads=True, render=report.render),
+    Command(
+        path=("sync", "now"),
+        help="Send every node what it lacks, now, and print what came of it.",
+        run=sync_now,
+        render=report.render_result,
+        arguments=(
+            Argument(name="--force", flag=True, help="overwrite what was changed there, whatever on_drift says"),
+        ),
+    ),
+    Command(
+        path=("sync", "diff"),
+        help="The keys in which the other nodes differ from what they should have; no values, for some are secret.",
+        run=sync_diff,
+        reads=True,
+        render=report.render_diff,
+    ),
+)
