@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
+import trio.testing
 
 from appliance.errors import ConfigError, KernelError
 from appliance.host.bridge import BACKLOG_MAX, CALLS_MAX, FRAME_MAX, HEADER, Answering, Asking, BridgeError, Channel
@@ -156,7 +157,7 @@ def test_too_many_calls_at_once_are_refused_on_both_sides() -> None:
             asking = Asking(left)
             for _ in range(CALLS_MAX):
                 nursery.start_soon(asking.ask, lambda number: Reload(number, None))
-            await trio.sleep(0.05)
+            await trio.testing.wait_all_tasks_blocked()
             with pytest.raises(BridgeError, match="wait for an answer"):
                 await asking.ask(lambda number: Reload(number, None))
             nursery.cancel_scope.cancel()

@@ -171,7 +171,7 @@ def test_an_eighth_peer_is_refused_before_anything_is_stored(tmp_path: Path, sto
         store.add_peer(Peer(certificate=certificate, address="10.0.0.1", paired_at=0))
     with pytest.raises(RefusedError, match="paired with 7 others already") as refused:
         store.record_pairing(TWO, OLD)
-    assert "appliance pair forget" in refused.value.hint
+    assert "appliance pair remove" in refused.value.hint
     assert store.keyring() is None
     store.add_peer(Peer(certificate=create_identity("node3").certificate, address="10.0.0.9", paired_at=1))
     peer_file(tmp_path).write_text("")
