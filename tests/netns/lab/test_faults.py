@@ -154,7 +154,8 @@ def test_a_loop_brings_a_nodes_broadcasts_back_to_it(lab: Lab) -> None:
         assert capture.stdout is not None
         try:
             wait_until(lambda: promiscuous(lab, "fw2", "lan0"), "the capture runs")
-            lab.exec("fw2", "arping", "-c", "1", "-w", "1", "-I", "lan0", "192.168.1.99", check=False)
+            # Three: the device is promiscuous for other reasons too, so the capture may not run yet.
+            lab.exec("fw2", "arping", "-c", "3", "-w", "3", "-I", "lan0", "192.168.1.99", check=False)
             return bool(select.select([capture.stdout], [], [], patience_s)[0])
         finally:
             capture.kill()
