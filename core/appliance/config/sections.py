@@ -72,31 +72,52 @@ def _copied(data: Mapping[str, Any]) -> Data:
     return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in data.items()}
 
 
+class _Shape:
+    """What models say about the values at one place; asked once for each place, not for each of ten thousand rules."""
+
+    __slots__ = ("_annotations", "_inner", "_local")
+
+    def __init__(self, annotations: Sequence[object]) -> None:
+        self._annotations = annotations
+        self._inner: dict[str | int, _Shape] = {}
+        self._local: dict[str, bool] = {}
+
+    def inner(self, part: str | int) -> _Shape:
+        """Of one key; all elements of a list have that of element 0."""
+        found = self._inner.get(part)
+        if found is None:
+            found = self._inner[part] = _Shape(inner_annotations(self._annotations, part))
+        return found
+
+    def is_local(self, key: str) -> bool:
+        """Whether this key never travels."""
+        found = self._local.get(key)
+        if found is None:
+            field = field_at(self._annotations, key)
+            found = self._local[key] = field is not None and Scope.LOCAL in field.metadata
+        return found
+
+
 # --- out ---------------------------------------------------------------------------------------------------
 
 
 def shared(data: Mapping[str, Any], models: Models) -> Data:
     """What of these tables travels: without LOCAL fields and without items that are marked ``nosync``."""
-    return {name: _shared(table, [models[name]]) if name in models else table for name, table in data.items()}
+    return {name: _shared(table, _Shape([models[name]])) if name in models else table for name, table in data.items()}
 
 
-def _shared(value: Any, annotations: Sequence[object]) -> Any:
+def _shared(value: Any, shape: _Shape) -> Any:
     if isinstance(value, Mapping):
         inner = {
-            key: _shared(each, inner_annotations(annotations, key))
+            key: _shared(each, shape.inner(key)) if isinstance(each, dict | list) else each
             for key, each in value.items()
-            if not _is_local(annotations, key) and not _stays(each)
+            if not shape.is_local(key) and not _stays(each)
         }
         # A table of which nothing travels is not there for others; one that is empty is.
         return {key: each for key, each in inner.items() if each != {} or value[key] == {}}
     if isinstance(value, list):
-        return [_shared(item, inner_annotations(annotations, 0)) for item in value if not _stays(item)]
+        return [_shared(item, shape.inner(0)) for item in value if not _stays(item)]
     return value
-
-
-def _is_local(annotations: Sequence[object], key: str) -> bool:
-    field = field_at(annotations, key)
-    return field is not None and Scope.LOCAL in field.metadata
 
 
 def _stays(value: object) -> bool:
@@ -118,15 +139,15 @@ def merged(received: Mapping[str, Any], own: Mapping[str, Any], models: Models) 
         RefusedError: Something that stays here has the name of something that came.
     """
     names = dict.fromkeys([*received, *own])
-    tables = ((name, _merged(received.get(name, {}), own.get(name, {}), [models[name]])) for name in names)
+    tables = ((name, _merged(received.get(name, {}), own.get(name, {}), _Shape([models[name]]))) for name in names)
     return {name: table for name, table in tables if table or name in received}
 
 
-def _merged(received: Any, own: Any, annotations: Sequence[object]) -> Any:
+def _merged(received: Any, own: Any, shape: _Shape) -> Any:
     if isinstance(received, Mapping):
-        return _merged_table(received, own if isinstance(own, Mapping) else {}, annotations)
+        return _merged_table(received, own if isinstance(own, Mapping) else {}, shape)
     if isinstance(received, list) and isinstance(own, list):
-        inner = inner_annotations(annotations, 0)
+        inner = shape.inner(0)
         known = {identity: item for item in own if (identity := _identity(item)) is not None}
         for item in received:
             _refuse_if_kept(known.get(_identity(item) or ("", "")), str((_identity(item) or ("", ""))[1]))
@@ -135,17 +156,17 @@ def _merged(received: Any, own: Any, annotations: Sequence[object]) -> Any:
     return received
 
 
-def _merged_table(received: Mapping[str, Any], own: Mapping[str, Any], annotations: Sequence[object]) -> Data:
+def _merged_table(received: Mapping[str, Any], own: Mapping[str, Any], shape: _Shape) -> Data:
     for key in received:
         _refuse_if_kept(own.get(key), key)
-    result = {key: _merged(value, own.get(key), inner_annotations(annotations, key)) for key, value in received.items()}
+    result = {key: _merged(value, own.get(key), shape.inner(key)) for key, value in received.items()}
     for key, value in own.items():
         if key in received:
             continue
-        if _is_local(annotations, key) or _stays(value):
+        if shape.is_local(key) or _stays(value):
             result[key] = value
         elif isinstance(value, Mapping | list):
-            rest = _merged(type(value)(), value, inner_annotations(annotations, key))
+            rest = _merged(type(value)(), value, shape.inner(key))
             if rest:  # nothing of it was sent, but something in it stays
                 result[key] = rest
     return result

@@ -19,7 +19,7 @@ _HEADER = re.compile(r"^[ \t]*\[\[?[ \t]*(\"[^\"\n]*\"|'[^'\n]*'|[A-Za-z0-9_-]+)
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def rewritten(text: str, tables: Mapping[str, Any]) -> str:
+def rewritten(text: str, tables: Mapping[str, Any], data: Mapping[str, Any] | None = None) -> str:
     """The text of a configuration file with these tables as given.
 
     Other tables are kept to the letter. Of a table that changes, comments and order survive where nothing changes, if
@@ -28,12 +28,13 @@ def rewritten(text: str, tables: Mapping[str, Any]) -> str:
     Args:
         text: A valid file.
         tables: Whole tables by name; an empty one is removed from the file.
+        data: What the text says, if that is known.
     """
-    data = tomllib.loads(text)
+    data = tomllib.loads(text) if data is None else data
     changed = {name: table for name, table in tables.items() if data.get(name, {}) != table}
     if not changed:
         return text
-    if len(text) > CAREFUL_MAX:
+    if len(text) + len(repr(changed)) > CAREFUL_MAX:
         wanted = {name: table for name, table in {**data, **changed}.items() if table != {}}
         spliced = _spliced(text, changed)
         with suppress(tomllib.TOMLDecodeError):  # a line that looked like a header was none

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,18 @@ if TYPE_CHECKING:
     from appliance.host.reload import Reloader
 
 SOURCE = "node"
+KNOWN_MAX = 8
+"""Receivers whose sections are kept: more than a cluster has."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was made of one configuration: looks at it come often, changes seldom."""
+
+    config: Config
+    data: Data
+    sections: dict[str, tuple[Section, ...]] = field(default_factory=dict)
+    """By the receiver they were made for."""
 
 
 class Sharing:
@@ -44,6 +57,7 @@ class Sharing:
 
     def __init__(self, bus: EventBus, plugins: Plugins, reloader: Reloader) -> None:
         self._bus, self._plugins, self._reloader = bus, plugins, reloader
+        self._known: _Known | None = None
 
     @cached_property
     def _schemas(self) -> Mapping[str, str]:
@@ -80,8 +94,21 @@ class Sharing:
         mirror = None
         if asked.receiver is not None:
             mirror = Mirror(sender=own_addresses(config), receiver=asked.receiver, rank=asked.rank)
-        # A large configuration takes a second, which the node's loop does not have.
-        return await trio.to_thread.run_sync(_sections_of, config, self._plugins.sync_sections(), models, mirror)
+        key = "" if mirror is None else repr(mirror)
+        known = self._known_of(config)
+        if key not in known.sections:
+            # A large configuration takes a second, which the node's loop does not have.
+            declared = self._plugins.sync_sections()
+            made = await trio.to_thread.run_sync(_sections_of, known.data, declared, models, mirror)
+            if len(known.sections) >= KNOWN_MAX:
+                known.sections.clear()
+            known.sections[key] = made
+        return known.sections[key]
+
+    def _known_of(self, config: Config) -> _Known:
+        if self._known is None or self._known.config is not config:
+            self._known = _Known(config, parse(config.text, config.path))
+        return self._known
 
     # --- changing ------------------------------------------------------------------------------------------
 
@@ -97,7 +124,7 @@ class Sharing:
                 hint=f"Install the plugin that declares it here too; known: {', '.join(sorted(declared))}.",
             )
         chosen = [(declared[name], part) for name, part in received.items()]
-        text = await trio.to_thread.run_sync(_with_sections, config, chosen, models)
+        text = await trio.to_thread.run_sync(_with_sections, config.text, self._known_of(config).data, chosen, models)
         self._reloader.check(text)
         return Hidden(text)
 
@@ -127,9 +154,8 @@ class Sharing:
 
 
 def _sections_of(
-    config: Config, declared: list[tuple[str, SyncSection]], models: Mapping[str, Any], mirror: Mirror | None
+    data: Data, declared: list[tuple[str, SyncSection]], models: Mapping[str, Any], mirror: Mirror | None
 ) -> tuple[Section, ...]:
-    data = parse(config.text, config.path)
     found = []
     for owner, section in declared:
         part = shared(take(data, section.keys), models)
@@ -146,11 +172,11 @@ def own_addresses(config: Config) -> dict[str, tuple[str, ...]]:
     return {name: tuple(str(address) for address in each.addresses) for name, each in known.items()}
 
 
-def _with_sections(config: Config, chosen: list[tuple[SyncSection, Data]], models: Mapping[str, Any]) -> str:
+def _with_sections(text: str, data: Data, chosen: list[tuple[SyncSection, Data]], models: Mapping[str, Any]) -> str:
     """The text of this node with these sections of another one in it."""
-    data: Data = parse(config.text, config.path)
+    new = data
     for section, part in chosen:
-        own = take(data, section.keys)
-        data = put(data, section.keys, merged(take(part, section.keys), own, models))
+        own = take(new, section.keys)
+        new = put(new, section.keys, merged(take(part, section.keys), own, models))
     names = dict.fromkeys(key[0] for section, _ in chosen for key in section.keys)
-    return rewritten(config.text, {name: data.get(name, {}) for name in names})
+    return rewritten(text, {name: new.get(name, {}) for name in names}, data)
