@@ -32,6 +32,7 @@ HOMES = {
     "pydantic_core": ("core/appliance/config/",),
     "structlog": ("core/appliance/logs.py", "core/appliance/host/isolation.py", "core/appliance/testing/"),
     "tomlkit": ("core/appliance/config/",),
+    "tomli": ("core/appliance/config/",),
     "pytest": ("core/appliance/testing/",),
     "h11": ("core/appliance/rpc/http.py", "core/appliance/rpc/client.py"),
 }

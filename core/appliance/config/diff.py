@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+import tomli
 from pydantic import BaseModel
 
 from appliance.config.model import Config
@@ -63,7 +63,7 @@ def _by_name(config: Config) -> dict[str, object]:
 
 def changed_keys(old: str, new: str, models: Models) -> tuple[KeyChange, ...]:
     """Every key that differs between two valid texts."""
-    before, after = tomllib.loads(old), tomllib.loads(new)
+    before, after = tomli.loads(old), tomli.loads(new)
     secrets = secret_paths(before, models) | secret_paths(after, models)
     return tuple(_compare(before, after, (), secrets))
 
@@ -117,7 +117,7 @@ def _shown(value: object, hidden: bool) -> str:
 
 def text_diff(old: str, new: str, models: Models, *, old_name: str, new_name: str) -> str:
     """A unified diff of two valid texts for people; empty when they are equal."""
-    before, after = tomllib.loads(old), tomllib.loads(new)
+    before, after = tomli.loads(old), tomli.loads(new)
     old_secrets, new_secrets = secret_paths(before, models), secret_paths(after, models)
     differing = {
         path for path in old_secrets & new_secrets if _value_at(before, path) != _value_at(after, path)

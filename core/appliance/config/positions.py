@@ -1,17 +1,18 @@
 """Where every key of a TOML text is written: key path to line and column, and the span of its value.
 
-`tomllib` gives data without positions. This scanner re-reads a text that `tomllib` has already
+`tomli` gives data without positions. This scanner re-reads a text that `tomli` has already
 accepted, so it never has to decide what is valid; it only has to find where things begin and end. A
-property test compares its set of paths with the one of `tomllib`.
+property test compares its set of paths with the one of `tomli`.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
+
+import tomli
 
 KeyPath = tuple[str | int, ...]
 """Keys and list indexes: ``("carp", "vip", 0, "vhid")``."""
@@ -56,12 +57,12 @@ class Positions:
 
 
 def normalized(text: str) -> str:
-    """The text with the line ends that `tomllib` sees."""
+    """The text with the line ends that `tomli` sees."""
     return text.replace("\r\n", "\n")
 
 
 def locate(text: str) -> Positions:
-    """Find every key of a text that `tomllib` accepts."""
+    """Find every key of a text that `tomli` accepts."""
     scanner = _Scanner(normalized(text))
     scanner.document()
     return Positions(text=scanner.text, keys=scanner.keys, spans=scanner.spans)
@@ -81,7 +82,7 @@ def format_path(path: KeyPath) -> str:
 
 def _unquoted(key: str) -> str:
     if key.startswith('"'):
-        text: str = tomllib.loads(f"x={key}")["x"]
+        text: str = tomli.loads(f"x={key}")["x"]
         return text
     return key.strip("'")
 
@@ -113,7 +114,7 @@ class _Scanner:
 
     def _skip(self, pattern: re.Pattern[str]) -> None:
         found = pattern.match(self.text, self.at)
-        assert found is not None, f"the scanner and tomllib disagree at offset {self.at}"
+        assert found is not None, f"the scanner and tomli disagree at offset {self.at}"
         self.at = found.end()
 
     def _position(self, offset: int) -> Position:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Collection, Mapping
 
+import tomli
 from pydantic import BaseModel
 
 from appliance.config.positions import KeyPath, Positions, locate
@@ -19,7 +19,7 @@ _ASSIGNMENT = re.compile(r"([^=#]*)=\s*\S.*", re.DOTALL)
 
 def redact(text: str, models: Mapping[str, type[BaseModel]]) -> str:
     """A valid text with every secret replaced; everything else stays as it was written."""
-    return redact_paths(locate(text), secret_paths(tomllib.loads(text), models))
+    return redact_paths(locate(text), secret_paths(tomli.loads(text), models))
 
 
 def redact_paths(found: Positions, secrets: Collection[KeyPath], marks: Mapping[KeyPath, str] | None = None) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable
+
+import tomli
 
 from appliance.config.positions import Position, normalized
 from appliance.config.report import refuse_syntax
@@ -22,8 +23,8 @@ def parse(text: str, path: str) -> dict[str, object]:
         hint = "Check that this is the right text."
         raise ConfigError(f"{path}: larger than {FILE_MAX_BYTES // 1024} KiB, which is not read", hint=hint)
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        data = tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
         raise _syntax_error(path, normalized(text), str(error)) from None
     except RecursionError:
         raise _too_deep(path) from None

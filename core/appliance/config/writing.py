@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import date, datetime, time
 from typing import Any
 
+import tomli
 import tomlkit
 from tomlkit.items import AoT, Table
 
@@ -30,15 +30,15 @@ def rewritten(text: str, tables: Mapping[str, Any], data: Mapping[str, Any] | No
         tables: Whole tables by name; an empty one is removed from the file.
         data: What the text says, if that is known.
     """
-    data = tomllib.loads(text) if data is None else data
+    data = tomli.loads(text) if data is None else data
     changed = {name: table for name, table in tables.items() if data.get(name, {}) != table}
     if not changed:
         return text
     if len(text) + len(repr(changed)) > CAREFUL_MAX:
         wanted = {name: table for name, table in {**data, **changed}.items() if table != {}}
         spliced = _spliced(text, changed)
-        with suppress(tomllib.TOMLDecodeError):  # a line that looked like a header was none
-            if tomllib.loads(spliced) == wanted:
+        with suppress(tomli.TOMLDecodeError):  # a line that looked like a header was none
+            if tomli.loads(spliced) == wanted:
                 return spliced
     return _edited(text, changed)
 

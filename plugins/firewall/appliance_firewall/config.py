@@ -83,7 +83,7 @@ class RuleTable(Model):
     """As `source`."""
     destination_port: Ports = "any"
     """As `source_port`."""
-    icmp_types: Annotated[list[str], Field(max_length=32)] = []
+    icmp_types: Annotated[list[str], Field(max_length=32, default_factory=list)]
     """Such as ``"echo-request"``, with the names of nftables; all of them when empty."""
     log: bool = False
     """Whether matching packets, the first one of each connection, are in the log of the console: at most 50 a second of

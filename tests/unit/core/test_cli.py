@@ -230,7 +230,7 @@ def test_the_path_to_the_node_imports_next_to_nothing(node_at: Callable[[Answer]
     result = child("show", "carp", code="print(' '.join(sys.modules), file=sys.stderr)")
     assert result.stdout == "fw1 is MASTER\n"
     loaded = set(result.stderr.split())
-    heavy = "trio pydantic pluggy structlog pyroute2 asyncio tomllib argparse difflib pathlib logging"
+    heavy = "trio pydantic pluggy structlog pyroute2 asyncio tomllib tomli argparse difflib pathlib logging"
     assert not set(heavy.split()) & loaded
     ours = {name for name in loaded if name.startswith("appliance")}
     assert ours == {
