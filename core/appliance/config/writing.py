@@ -15,7 +15,8 @@ from tomlkit.items import AoT, Table
 
 CAREFUL_MAX = 64 << 10
 """Characters of a text that is edited key by key, keeping the comments of what changes: that takes 3 s per MB."""
-_HEADER = re.compile(r"^[ \t]*\[\[?[ \t]*(\"[^\"\n]*\"|'[^'\n]*'|[A-Za-z0-9_-]+)", re.MULTILINE)
+# Begins with a line end and not with "^", for which a regular expression stops at every character.
+_HEADER = re.compile(r"\n[ \t]*\[\[?[ \t]*(\"[^\"\n]*\"|'[^'\n]*'|[A-Za-z0-9_-]+)")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -86,7 +87,7 @@ def _spliced(text: str, tables: Mapping[str, Any]) -> str:
 
     A line that looks like a header may stand inside of a string: whoever calls compares what became of it.
     """
-    headers = [(match.start(), match[1].strip("\"'")) for match in _HEADER.finditer(text)]
+    headers = [(match.start(), match[1].strip("\"'")) for match in _HEADER.finditer("\n" + text)]
     starts = [start for start, _ in headers] + [len(text)]
     written: set[str] = set()
     parts = [text[: starts[0]]]
