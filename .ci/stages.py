@@ -103,8 +103,8 @@ def wheel() -> None:
 
 
 def netns() -> None:
-    """Real kernel, in namespaces of its own; one test at a time."""
-    pytest("tests/netns", "--timeout", "180")
+    """Real kernel, in namespaces of its own; two files at a time, for they wait more than they compute."""
+    pytest("tests/netns", "--timeout", "180", "-n", "2", "--dist", "loadfile")
 
 
 def guest() -> None:

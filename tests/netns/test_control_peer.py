@@ -3,6 +3,8 @@
 import grp
 import socket
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -98,11 +100,17 @@ async def caller_as(uid: int, path: Path) -> Caller | wire.Failure:
                     return await server._caller(client)
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody may enter; those of pytest are private."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 @pytest.mark.netns
-def test_a_stranger_is_refused_whatever_the_mode_of_the_socket_says(tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    refusal = trio.run(caller_as, 65534, tmp_path / "s")
+def test_a_stranger_is_refused_whatever_the_mode_of_the_socket_says(open_folder: Path) -> None:
+    refusal = trio.run(caller_as, 65534, open_folder / "s")
     assert refusal == wire.Failure(
         message="user 65534 may not control this node", hint="Use root, or join the group `appliance`.", exit=1
     )
@@ -114,14 +122,12 @@ def test_root_is_let_in(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def members(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A control socket of a machine that has a group `appliance` and three people in it."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
     names = {EVE: "eve", OLGA: "olga", MALLORY: "mallory"}
     monkeypatch.setattr(server, "_group", lambda: grp.struct_group(("appliance", "x", GROUP, [])))
     monkeypatch.setattr(server, "_login_name", names.__getitem__)
-    return tmp_path / "s"
+    return open_folder / "s"
 
 
 @pytest.mark.netns
