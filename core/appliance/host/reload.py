@@ -179,16 +179,25 @@ class Reloader:
 
     # --- changes --------------------------------------------------------------------------------------
 
-    async def apply(self, text: str, *, comment: str, who: str, confirm_within_s: float | None = None) -> ApplyReport:
+    async def apply(
+        self, text: str, *, comment: str, who: str, confirm_within_s: float | None = None, base: Config | None = None
+    ) -> ApplyReport:
         """Make this text the configuration of the node and, once it is there to stay, of its file.
+
+        With `base`, the one that the text was made from, another one in force is not overwritten.
 
         Raises:
             ConfigError: The text is wrong; nothing was changed.
             ApplianceError: It could not be applied; the old configuration is in force again.
-            RefusedError: Another change waits to be confirmed.
+            RefusedError: Another change waits to be confirmed, or has replaced `base`.
         """
         async with self._exclusively():
             self._refuse_while_pending()
+            if base is not None and base is not self.config:
+                raise RefusedError(
+                    f"the configuration was changed meanwhile: revision {self.revision} is in force",
+                    hint="Make the change again from this revision.",
+                )
             return await self._change(text, comment=comment, who=who, confirm_within_s=confirm_within_s)
 
     async def reload_file(
@@ -259,19 +268,20 @@ class Reloader:
         """The models of all known tables by table name."""
         return self._loader.models()
 
-    def check(self, text: str) -> tuple[str, ...]:
-        """Whether `apply` would take this text; its warnings.
+    async def check(self, text: str) -> tuple[str, ...]:
+        """Whether `apply` would take this text; its warnings. Waits for the end of a change that is under way.
 
         Raises:
             ConfigError: It would not.
         """
-        before = self._in_force
-        try:
-            loaded = self._load(text, before)
-        finally:
-            self._plugins.enable(self.config)
-        self._checked = (text, before.config, loaded)
-        return loaded.warnings
+        async with self._lock:  # a change has enabled the plugins of its own text, which this would take back
+            before = self._in_force
+            try:
+                loaded = self._load(text, before)
+            finally:
+                self._plugins.enable(self.config)
+            self._checked = (text, before.config, loaded)
+            return loaded.warnings
 
     def shown(self) -> str:
         """The text in force without its secrets."""

@@ -58,6 +58,7 @@ class Sharing:
     def __init__(self, bus: EventBus, plugins: Plugins, reloader: Reloader) -> None:
         self._bus, self._plugins, self._reloader = bus, plugins, reloader
         self._known: _Known | None = None
+        self._prepared: tuple[str, Config] | None = None
 
     @cached_property
     def _schemas(self) -> Mapping[str, str]:
@@ -125,13 +126,20 @@ class Sharing:
             )
         chosen = [(declared[name], part) for name, part in received.items()]
         text = await trio.to_thread.run_sync(_with_sections, config.text, self._known_of(config).data, chosen, models)
-        self._reloader.check(text)
+        await self._reloader.check(text)
+        self._prepared = (text, config)
         return Hidden(text)
 
     async def _apply(self, asked: Request[int]) -> int:
         assert isinstance(asked, ApplyConfig)
+        text, prepared = asked.text.value, self._prepared
         report = await self._reloader.apply(
-            asked.text.value, comment=asked.comment, who=asked.who, confirm_within_s=asked.confirm_within_s
+            text,
+            comment=asked.comment,
+            who=asked.who,
+            confirm_within_s=asked.confirm_within_s,
+            # What is not in the sections is as it was when they were put in: a commit since then must not be lost.
+            base=prepared[1] if prepared is not None and prepared[0] == text else None,
         )
         return report.revision
 

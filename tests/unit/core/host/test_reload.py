@@ -335,6 +335,37 @@ def test_two_changes_at_once_happen_one_after_the_other(tmp_path: Path) -> None:
     run(main)
 
 
+def test_a_check_during_a_change_does_not_disable_what_the_change_enables(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with world(tmp_path, BASE.partition("[beta]")[0]) as w:
+            w.lived()
+
+            async def check() -> None:
+                while not w.life:  # the change is under way
+                    await trio.lowlevel.checkpoint()
+                await w.reloader.check(BASE)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(check)
+                await w.apply(BASE)
+            assert [entry.name for entry in w.plugins.entries if entry.enabled] == ["alpha", "beta"]
+
+    run(main)
+
+
+def test_a_text_made_from_an_older_configuration_does_not_undo_a_change_in_between(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            base = w.reloader.config
+            await w.apply(changed(alpha=2))
+            with pytest.raises(RefusedError, match="changed meanwhile"):
+                await w.reloader.apply(changed(beta=2), comment="c", who="w", base=base)
+            assert w.reloader.config.text == w.path.read_text() == changed(alpha=2)
+            await w.reloader.apply(changed(beta=2), comment="c", who="w", base=w.reloader.config)
+
+    run(main)
+
+
 def test_an_unconfirmed_change_rolls_back_by_itself(tmp_path: Path) -> None:
     async def main() -> None:
         async with world(tmp_path) as w:

@@ -128,6 +128,23 @@ def test_what_the_receiver_would_refuse_changes_nothing(tmp_path: Path) -> None:
     run(main)
 
 
+def test_sections_put_into_an_older_configuration_do_not_undo_what_was_committed_since(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with nodes(tmp_path, FW2) as (two,):
+            sections = Hidden({"rules": {"alpha": {"rule": ["c"]}}})
+            text = await two.bus.call(PrepareSections(sections=sections))
+            commit = FW2.replace("two", "2")
+            await two.bus.call(ApplyConfig(text=Hidden(commit), comment="", who="operator"))
+            with pytest.raises(RefusedError, match="changed meanwhile"):
+                await two.bus.call(ApplyConfig(text=text, comment="", who="fw1"))
+            assert (await two.bus.call(GetConfig())).text.value == commit
+            text = await two.bus.call(PrepareSections(sections=sections))
+            await two.bus.call(ApplyConfig(text=text, comment="", who="fw1"))
+            assert tomllib.loads((await two.bus.call(GetConfig())).text.value)["alpha"] == {"own": "2", "rule": ["c"]}
+
+    run(main)
+
+
 def test_a_change_that_waits_can_be_confirmed_or_taken_back(tmp_path: Path) -> None:
     async def main() -> None:
         async with nodes(tmp_path, FW2) as (two,):
