@@ -19,7 +19,7 @@ SECRETS_MAX = 4
 TEXT_MAX = 2048
 """Characters of a keyring as text."""
 CREATED_MAX = 2**40
-"""Seconds since the epoch that are accepted from a file or a peer; there is always room for a newer secret."""
+"""Seconds since the epoch to which a peer may jump; there is always room for newer secrets, step by step."""
 _CREATED_END = 2 * CREATED_MAX
 _VERSION = 1
 
@@ -206,4 +206,4 @@ def decode_age(value: object) -> Age:
 def _seconds(value: object) -> int | None:
     if not isinstance(value, str) or not value.isascii() or not value.isdecimal() or len(value) > 13:
         return None
-    return int(value) if int(value) <= CREATED_MAX else None
+    return int(value) if int(value) < _CREATED_END else None

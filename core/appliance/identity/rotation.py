@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from appliance.identity.keyring import (
+    CREATED_MAX,
     SECRETS_MAX,
     Age,
     Keyring,
@@ -188,6 +189,8 @@ def _propose(keyring: Keyring, secret: PairingSecret, own: str) -> tuple[Keyring
         return keyring, ""
     if secret.age < keyring.current.age:
         return keyring, f"{own} uses a newer secret already; another rotation has overtaken this one"
+    if secret.created > max(CREATED_MAX, keyring.newest.created + 1):
+        return keyring, f"{own} takes no secret that leaves no room for a newer one"
     if len(keyring.secrets) >= SECRETS_MAX:
         return keyring, f"{own} holds {SECRETS_MAX} secrets, left over from interrupted rotations: pair it anew"
     return keyring_of([*keyring.secrets, secret], sending=keyring.sending), ""

@@ -12,7 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.identity.keyring import Keyring, PairingSecret, keyring_of
+from appliance.identity.keyring import (
+    CREATED_MAX,
+    Keyring,
+    PairingSecret,
+    decode_keyring,
+    encode_keyring,
+    keyring_of,
+)
 from appliance.identity.rotation import (
     REASON_MAX,
     SETTLE_S,
@@ -31,8 +38,8 @@ from appliance.identity.rotation import (
 WALL = 1_790_000_000
 
 
-def secret(number: int) -> PairingSecret:
-    return PairingSecret(created=number, secret=bytes([number]) * 32)
+def secret(number: int, created: int | None = None) -> PairingSecret:
+    return PairingSecret(created=number if created is None else created, secret=bytes([number]) * 32)
 
 
 def ring(*numbers: int, sending: int | None = None) -> Keyring:
@@ -167,6 +174,21 @@ def test_what_was_proposed_before_the_interruption_is_used() -> None:
     assert proposed is not None
     assert cluster.rings["fw2"] == ring(1)
     assert cluster.rotate("fw2") == Done(proposed.newest.id)
+
+
+def test_no_node_can_use_up_the_room_for_newer_secrets() -> None:
+    def propose(keyring: Keyring, created: int) -> tuple[Keyring | None, str]:
+        request = Request(step="propose", members=("fw1", "fw2"), secret=secret(9, created=created))
+        kept, said = answer(keyring, request, own="fw1", peers=["fw2"])
+        return kept, said.refused
+
+    kept, refused = propose(ring(1), CREATED_MAX + 1)
+    assert (kept, refused) == (ring(1), "fw1 takes no secret that leaves no room for a newer one")
+    last = keyring_of([secret(1, created=CREATED_MAX)], sending=secret(1).id)
+    kept, refused = propose(last, CREATED_MAX + 1)
+    assert not refused
+    assert kept is not None
+    assert decode_keyring(encode_keyring(kept)) == kept
 
 
 def test_what_is_left_over_when_all_send_with_the_newest_is_removed_and_a_new_one_made() -> None:
