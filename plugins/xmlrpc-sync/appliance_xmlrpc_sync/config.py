@@ -104,13 +104,18 @@ def accounts_of(config: Config) -> tuple[Account, ...]:
     """The users that other nodes have to present here, as a second factor: own ones with a password.
 
     Not those that are synchronized: a push that brings another password could not be confirmed with the old one, and
-    would restart the listener that has received it.
+    would restart the listener that has received it. A disabled one stays as an account that no password opens: when
+    the only one is disabled, nodes without a password must not get in.
     """
     users = [user for table in config.all_providing(ProvidesUsers) for user in table.users().values()]
     return tuple(
-        Account(name=user.name, hashed=user.hash, privilege="sync" if user.may_change else "viewer")
+        Account(
+            name=user.name,
+            hashed=None if user.disabled else user.hash,
+            privilege="sync" if user.may_change else "viewer",
+        )
         for user in users
-        if user.own and user.hash is not None and not user.disabled
+        if user.own and user.hash is not None
     )
 
 

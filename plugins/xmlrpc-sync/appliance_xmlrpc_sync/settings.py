@@ -23,8 +23,8 @@ class Account:
     """A user that other nodes present at this one."""
 
     name: str
-    hashed: str = field(repr=False)
-    """As `appliance.identity.passwords` makes it."""
+    hashed: str | None = field(repr=False)
+    """As `appliance.identity.passwords` makes it; ``None``: no password is right."""
     privilege: Privilege = "sync"
 
 

@@ -31,8 +31,8 @@ def _accounts(config: Config) -> Iterator[Problem]:
     if accounts and not any(each.privilege == "sync" for each in accounts):
         names = ", ".join(each.name for each in accounts)
         message = (
-            f"nobody may push to this node: its own users with a password are {names}, and they may only look; "
-            'give one of them the role "sync"'
+            f"nobody may push to this node: its own users with a password are {names}, and they may only look or are "
+            'disabled; give one of them the role "sync"'
         )
         yield Problem(path=(TABLE,), message=message, severity="warning")
 

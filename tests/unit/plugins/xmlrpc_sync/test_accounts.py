@@ -58,4 +58,12 @@ def test_a_viewer_may_only_look() -> None:
 def test_without_accounts_the_certificate_suffices() -> None:
     assert not Accounts([])
     assert accounts()
+
+
+def test_a_disabled_account_lets_nobody_in_and_still_asks_for_a_password() -> None:
+    made = Accounts([Account(name="admin", hashed=None, privilege="viewer")])
+    assert made
+    assert not made.authenticate("admin", "right", PEER)
+    with pytest.raises(Fault, match="may not"):
+        made.refuse_unless_sync("")
     Accounts([]).refuse_unless_sync("")

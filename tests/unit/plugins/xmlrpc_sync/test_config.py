@@ -43,11 +43,12 @@ def test_the_listener_knows_the_nodes_own_users_and_shows_no_hash() -> None:
     assert listener_settings(config()).accounts == ()
 
 
-def test_users_that_are_synchronized_or_disabled_are_not_asked_for() -> None:
+def test_users_that_are_synchronized_are_not_asked_for_and_disabled_ones_have_no_password() -> None:
     shared = Users(role={"admin": "operator"}, hash=HASH, own=False)
     assert listener_settings(config(users=shared)).accounts == ()
     resting = Users(role={"admin": "sync", "old": "sync"}, hash=HASH, disabled=["old"])
-    assert [each.name for each in listener_settings(config(users=resting)).accounts] == ["admin"]
+    accounts = listener_settings(config(users=resting)).accounts
+    assert [(each.name, each.hashed) for each in accounts] == [("admin", HASH), ("old", None)]
 
 
 def test_the_listener_knows_whom_the_node_sends_to() -> None:

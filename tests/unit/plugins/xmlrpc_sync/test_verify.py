@@ -80,6 +80,8 @@ def test_a_node_to_which_nobody_may_push_is_pointed_out() -> None:
     (found,) = problems(users=Users(role={"eye": "viewer", "ear": "viewer"}, hash=HASH))
     assert (found.path, found.severity) == (("xmlrpc_sync",), "warning")
     assert "with a password are eye, ear, and they may only look" in found.message
+    (found,) = problems(users=Users(role={"admin": "sync"}, hash=HASH, disabled=["admin"]))
+    assert "are admin, and they may only look or are disabled" in found.message
     assert 'the role "sync"' in found.message
     assert problems(users=Users(role={"eye": "viewer", "alice": "operator"}, hash=HASH)) == []
 
