@@ -13,7 +13,7 @@ from appliance.identity.introduction import Refused
 from appliance.identity.keyring import Keyring
 from appliance.identity.pairing import Listener, Paired, Reply
 from appliance.plugin import Context
-from appliance.rpc import Caller, Fault, FaultCode, Listen, Server, Value, expect, server_tls
+from appliance.rpc import Caller, Fault, FaultCode, Limits, Listen, Server, Value, expect, server_tls
 from appliance_xmlrpc_sync.events import PairingOpen
 from appliance_xmlrpc_sync.introductions import METHOD, Introductions
 from appliance_xmlrpc_sync.settings import ListenerSettings
@@ -22,6 +22,8 @@ LINGER_S = 1.0
 """Between a success and the end of the listening, so that its answer gets out."""
 UNWATCHED_S = 5.0
 """Between the code and the first wait for what comes of it; nobody waits: nobody has seen the code."""
+MESSAGE_MAX = 16 * 1024
+"""Bytes of a call; a message of a pairing has 3 kB before it becomes XML. Strangers must not fill the memory."""
 FAULTS = {
     "code": FaultCode.AUTHENTICATION,
     "closed": FaultCode.LOCKED,
@@ -127,6 +129,7 @@ class PairingDesk:
     async def _run(self, window: _Window, *, task_status: trio.TaskStatus[None]) -> None:
         store = self._introductions.store
         tls = server_tls(store.certificate_path, store.key_path, [], optional=True)
+        limits = Limits(body_max=MESSAGE_MAX)
         self._window = window
 
         async def pair(params: list[Value], caller: Caller) -> object:
@@ -137,7 +140,7 @@ class PairingDesk:
                 servers = []
                 for address in self._settings.addresses:
                     where = Listen(address=address, port=self._settings.pairing_port, device=self._settings.device)
-                    servers.append(Server(where, tls, {METHOD: pair}, log=self._ctx.log))
+                    servers.append(Server(where, tls, {METHOD: pair}, log=self._ctx.log, limits=limits))
                     await nursery.start(servers[-1].run)
                 _refuse_unless_listening(servers)
                 task_status.started()

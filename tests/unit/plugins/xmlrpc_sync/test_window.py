@@ -8,10 +8,11 @@ import pytest
 import trio
 
 from appliance.errors import ApplianceError, RefusedError
-from appliance.rpc import Client, Fault, FaultCode, Target, client_tls
+from appliance.rpc import Client, Fault, FaultCode, Target, TooLargeError, client_tls
 from appliance.testing import eventually
 from appliance_xmlrpc_sync import window
 from appliance_xmlrpc_sync.events import AwaitPairing, OpenPairing
+from appliance_xmlrpc_sync.introductions import METHOD
 from tests.unit.plugins.xmlrpc_sync.nodes import FW2, Pair, Start
 
 
@@ -47,6 +48,15 @@ async def test_five_wrong_codes_close_it(pair: Start) -> None:
         said = [await guess(paired, wrong) for _ in range(5)]
         assert ["tries left: 4" in said[0], "tries left: 0" in said[4]] == [True, True]
         await eventually(lambda: not is_listening(paired))
+
+
+async def test_a_stranger_cannot_send_more_than_a_pairing_needs(pair: Start) -> None:
+    async with pair() as paired:
+        await paired.two.call(OpenPairing())
+        target = Target(address=FW2, port=paired.port + 1)
+        async with Client(target, tls=client_tls(None, None, [])) as client:
+            with pytest.raises(TooLargeError):
+                await client.call(METHOD, {"step": "hello", "name": "x" * window.MESSAGE_MAX})
 
 
 async def test_the_operator_is_told_why_it_closed(pair: Start) -> None:
