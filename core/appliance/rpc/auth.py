@@ -1,8 +1,8 @@
 """HTTP Basic authentication with a memory for failures.
 
 The check itself (scrypt) is the caller's and runs in a thread, one at a time: passwords cannot be tried in
-parallel, and checks do not eat the machine. After `FREE_FAILURES` failures a source waits, twice as long
-after each further one.
+parallel, and checks do not eat the machine. After `FREE_FAILURES` failures with a user a source waits, twice as
+long after each further one. A source is a pinned certificate, whatever address it calls from.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WAIT_MAX_S = 60.0
 FORGET_S = 900.0
 """After which a source starts afresh."""
 SOURCES_MAX = 256
-"""Remembered sources; of these only pinned peers can be, and whoever is on the sync network at a pairing."""
+"""Remembered pairs of source and user."""
 CREDENTIALS_MAX = 1024
 """Characters of user and password together."""
 
@@ -156,15 +156,16 @@ class Gate:
         return Verdict(outcome=Outcome.TOO_SLOW)
 
     async def _check(self, header: bytes | None, peer: Peer) -> Verdict:
-        source = source_of(peer.address)
-        wait = self._backoff.wait_s(source, trio.current_time())
-        if wait > 0:
-            return Verdict(outcome=Outcome.LOCKED, wait_s=wait)
         if header is None:
             # Many clients ask without first; that is no attempt.
             return Verdict(outcome=Outcome.WRONG)
         credentials = parse_basic(header)
         user = credentials[0] if credentials else ""
+        # One user's right password says nothing about who tries those of another.
+        source = f"{peer.fingerprint or source_of(peer.address)} {user}"
+        wait = self._backoff.wait_s(source, trio.current_time())
+        if wait > 0:
+            return Verdict(outcome=Outcome.LOCKED, wait_s=wait)
         try:
             right = credentials is not None and await trio.to_thread.run_sync(
                 self._authenticate, *credentials, peer, abandon_on_cancel=True, limiter=self._threads

@@ -160,10 +160,27 @@ def test_a_gate_locks_after_five_wrong_passwords_even_for_the_right_one_and_open
         assert locked.outcome is Outcome.LOCKED
         assert 0 < locked.wait_s <= 1
         elsewhere = Peer(address="192.0.2.99", fingerprint=PEER.fingerprint)
-        assert (await gate.check(WRONG, elsewhere)).outcome is Outcome.WRONG
+        assert (await gate.check(WRONG, elsewhere)).outcome is Outcome.LOCKED
+        other = Peer(address=PEER.address, fingerprint="e" * 64)
+        assert (await gate.check(WRONG, other)).outcome is Outcome.WRONG
         await trio.sleep(locked.wait_s + 0.05)
         assert (await gate.check(RIGHT, PEER)).outcome is Outcome.ACCEPTED
         assert (await gate.check(WRONG, PEER)).outcome is Outcome.WRONG
+
+    run(main)
+
+
+def test_the_right_password_of_one_user_forgives_no_guesses_at_another() -> None:
+    def knows_eye(user: str, password: str, peer: Peer) -> bool:
+        return (user, password) == ("eye", "own")
+
+    async def main() -> None:
+        gate = Gate(knows_eye, patience_s=5)
+        outcomes = []
+        for _ in range(6):
+            outcomes.append((await gate.check(WRONG, PEER)).outcome)
+            assert (await gate.check(basic("eye", "own"), PEER)).outcome is Outcome.ACCEPTED
+        assert outcomes == [Outcome.WRONG] * 5 + [Outcome.LOCKED]
 
     run(main)
 

@@ -346,7 +346,7 @@ def test_after_five_wrong_passwords_the_source_waits(peers: Peers) -> None:
                     await wire.send(head(authorization("admin\x1b", "guess\n" * 20)))
                     assert status(await wire.receive())[0] == 401
             async with connected(running, peers) as wire:
-                await wire.send(head(authorization("admin", "secret")) + CALL)
+                await wire.send(head(authorization("admin\x1b", "secret")) + CALL)
                 response = await wire.receive()
             assert fault_of(response) == (429, -3, "too many wrong passwords: locked for 1 s")
             assert b"\r\nretry-after: 1\r\n" in response
