@@ -20,7 +20,9 @@ CORE_TABLES: Mapping[str, type[BaseModel]] = {"node": NodeTable, "plugins": Plug
 
 # A second net below the models: a misspelled key, or the table of a plugin that did not load, has no model
 # that could say what is secret.
-_SOUNDS_SECRET = re.compile(r"pass(word|wd|phrase)|passwrd|secret|psk|private.?key|token", re.IGNORECASE)
+_SOUNDS_SECRET = re.compile(
+    r"pass(word|wd|phrase)|passwrd|secret|psk|pre.?shared|private.?key|token|\bhash\b", re.IGNORECASE
+)
 
 
 def sounds_secret(key: str) -> bool:

@@ -88,7 +88,8 @@ class Dispatcher:
             error = error.exceptions[0]
         match error:
             case ApplianceError():
-                return wire.Failure(message=error.message, hint=error.hint, exit=error.exit_code)
+                # It may repeat what another node said.
+                return wire.Failure(message=visible(error.message), hint=visible(error.hint), exit=error.exit_code)
             case NoProvider():
                 return wire.Failure(
                     message=f"nobody on this node can answer: {error}",

@@ -89,4 +89,5 @@ def test_misspelled_secrets_and_those_of_unknown_tables_are_found_by_name() -> N
 
 def test_names_that_sound_secret() -> None:
     assert all(map(sounds_secret, ["Password", "wpa_psk", "api-token", "private_key", "shared_secret"]))
-    assert not any(map(sounds_secret, ["device", "keyboard", "name", "pass"]))
+    assert all(map(sounds_secret, ["hash", " preshared "]))
+    assert not any(map(sounds_secret, ["device", "keyboard", "name", "pass", "hash_size"]))

@@ -138,6 +138,15 @@ def test_items_of_a_stream_are_sent_as_they_come_also_before_a_failure(node: Any
     assert closed == [True]
 
 
+def test_what_another_node_said_does_not_act_on_the_terminal_of_whom_it_is_repeated_to(node: Any) -> None:
+    def fails(ctx: Any) -> None:
+        raise RefusedError("fw2: \x1b[2J\x9b2J no", hint="Try\nagain.")
+
+    node.plugins.contributed = [command(fails)]
+    (failure,) = answers(node, "fails")
+    assert failure == wire.Failure(message="fw2: \\x1b[2J\\x9b2J no", hint="Try\nagain.", exit=1)
+
+
 def test_a_stream_is_closed_when_its_reader_is_gone(node: Any) -> None:
     closed = []
 
