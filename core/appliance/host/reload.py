@@ -238,7 +238,7 @@ class Reloader:
             pending = self._pending
             if pending is None:
                 raise RefusedError("no change waits to be confirmed", hint="See `appliance config history`.")
-            await self._store.write(self.config.text)
+            await self._store.write(self.config.text, known=(pending.before.config.text,))
             self._pending = None
             pending.settled.set()
             self._log.info("config_confirmed", revision=self.revision, who=who)
@@ -376,9 +376,9 @@ class Reloader:
             if is_different or not before.is_complete:
                 wanted = self._plan(loaded.config, strict=True)
                 services = await self._apply(wanted)
-            replaced = await self._store.write(kept)
+            replaced = await self._store.write(kept, known=(before.config.text, loaded.config.text))
             revision = await self._store.record(loaded.config.text, comment=comment, who=who)
-        except ApplianceError:
+        except Exception:  # whatever it is: half of a change is worse than none
             await self._restore(before)
             if replaced is not None:
                 await self._store.write(replaced)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
 import trio
 
+from appliance import logs
 from appliance.config.history import History, Revision, write_atomically
 from appliance.config.loader import read_file
 from appliance.errors import ApplianceError
 
 T = TypeVar("T")
+EDITED = ".edited"
+"""Suffix of the copy of a file that somebody had edited and that was replaced before it was ever in force."""
 PRIVATE = 0o600
 """Mode of a configuration file that did not exist before: it contains secrets."""
 
@@ -62,13 +65,17 @@ class ConfigStore:
         when = self._wall()
         return await self._blocking(lambda: self.history.append(text, comment=comment, who=who, when=when))
 
-    async def write(self, text: str) -> str | None:
+    async def write(self, text: str, *, known: Collection[str] = ()) -> str | None:
         """Replace the file, keeping its owner and mode; a link stays one. Returns the text it replaced.
+
+        Args:
+            text: The new text.
+            known: What the file may say without being missed; anything else is kept in a copy beside it. Empty: all.
 
         Raises:
             ApplianceError: It cannot be written.
         """
-        return await self._blocking(lambda: self._write(text)) if self._keeps_file else None
+        return await self._blocking(lambda: self._write(text, known)) if self._keeps_file else None
 
     async def _blocking(self, work: Callable[[], T]) -> T:
         if self._offload:
@@ -76,7 +83,7 @@ class ConfigStore:
         await trio.lowlevel.checkpoint()
         return work()
 
-    def _write(self, text: str) -> str | None:
+    def _write(self, text: str, known: Collection[str]) -> str | None:
         target = self.path.resolve()
         try:
             if not target.exists():
@@ -86,6 +93,10 @@ class ConfigStore:
             if old == text.encode():
                 return None
             mode, owner = stat.S_IMODE(found.st_mode), (found.st_uid, found.st_gid)
+            if known and old not in [each.encode() for each in known]:
+                copy = target.with_name(target.name + EDITED)
+                write_atomically(copy, old, mode=mode, owner=owner)
+                logs.logger(part="config").warning("edited_file_replaced", copy=str(copy))
             write_atomically(target, text.encode(), mode=mode, owner=owner)
         except OSError as error:
             raise ApplianceError(

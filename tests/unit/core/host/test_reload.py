@@ -298,6 +298,45 @@ def test_a_history_that_cannot_be_written_rolls_the_change_back(
     run(main)
 
 
+def test_a_defect_on_the_way_rolls_the_change_back_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_thread(text: str, *, comment: str, who: str) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            w.lived()
+            monkeypatch.setattr(w.reloader._store, "record", no_thread)
+            with pytest.raises(RuntimeError, match="new thread"):
+                await w.apply(changed(alpha=2))
+            assert w.lived()[-2:] == ["alpha stops", "alpha starts with 1"]
+            assert w.reloader.config.text == w.path.read_text() == BASE
+
+    run(main)
+
+
+@pytest.mark.parametrize("confirm_within_s", [None, 10])
+def test_edits_of_the_file_that_a_change_of_another_replaces_are_kept(
+    tmp_path: Path, confirm_within_s: float | None
+) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            copy = w.path.with_name(w.path.name + ".edited")
+            w.path.chmod(0o640)
+            await w.apply(changed(alpha=2))
+            assert not copy.exists()
+            edit = changed(alpha=2) + "# half of an ed"
+            w.path.write_text(edit)
+            await w.apply(changed(alpha=3), confirm_within_s)
+            assert (copy.read_text(), stat.S_IMODE(copy.stat().st_mode)) == (edit, 0o640)
+            if confirm_within_s is not None:
+                w.path.write_text("while it waits")
+                await w.reloader.confirm(who="w")
+                assert copy.read_text() == "while it waits"
+            assert w.path.read_text() == changed(alpha=3)
+
+    run(main)
+
+
 def test_a_caller_that_goes_away_does_not_leave_half_a_change(tmp_path: Path) -> None:
     async def main() -> None:
         async with world(tmp_path) as w:
