@@ -127,7 +127,9 @@ class IdentityStore:
         write_private(self._peers / (peer.name + _SUFFIX), text.encode())
 
     def remove_peer(self, name: str) -> None:
-        """Trust a peer no longer. The pairing secrets stay: rotate them if the peer must not know them.
+        """Trust a peer no longer. The pairing secrets go with the last one: only nodes that were removed know them.
+
+        As long as there are others the secrets stay: rotate them if the peer must not know them.
 
         Raises:
             RefusedError: There is no such peer.
@@ -139,6 +141,8 @@ class IdentityStore:
                 f"this node is not paired with {name!r}", hint=f"Its peers are: {', '.join(names) or 'none'}."
             )
         remove_private(self._peers / (name + _SUFFIX))
+        if names == [name]:
+            remove_private(self._secrets)
 
     def keyring(self) -> Keyring | None:
         """The pairing secrets, ``None`` when there are none yet.

@@ -150,9 +150,19 @@ def test_a_peer_can_be_removed(store: IdentityStore) -> None:
     with pytest.raises(RefusedError) as refused:
         store.remove_peer("../secrets")
     assert refused.value.hint == "Its peers are: fw2."
+    third = Peer(certificate=create_identity("fw3").certificate, address="10.0.0.3", paired_at=0)
+    store.add_peer(third)
     store.remove_peer("fw2")
-    assert store.peers() == ()
+    assert store.peers() == (third,)
     assert store.keyring() == OLD
+
+
+def test_the_secrets_go_with_the_last_peer_so_that_the_next_one_does_not_share_them_with_it(
+    store: IdentityStore,
+) -> None:
+    store.record_pairing(TWO, OLD)
+    store.remove_peer("fw2")
+    assert (store.peers(), store.keyring()) == ((), None)
 
 
 def test_names_that_an_operator_would_confuse_are_refused(store: IdentityStore) -> None:
