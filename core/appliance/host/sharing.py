@@ -184,6 +184,11 @@ def _with_sections(text: str, data: Data, chosen: list[tuple[SyncSection, Data]]
     """The text of this node with these sections of another one in it."""
     new = data
     for section, part in chosen:
+        if shared(part, models) != part:
+            raise RefusedError(
+                f"the section {section.name!r} holds what belongs to one node alone (nosync, or a local key)",
+                hint="Run the same version and the same plugins on both nodes.",
+            )
         own = take(new, section.keys)
         new = put(new, section.keys, merged(take(part, section.keys), own, models))
     names = dict.fromkeys(key[0] for section, _ in chosen for key in section.keys)

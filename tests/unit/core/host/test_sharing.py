@@ -128,6 +128,16 @@ def test_what_the_receiver_would_refuse_changes_nothing(tmp_path: Path) -> None:
     run(main)
 
 
+@pytest.mark.parametrize("part", [{"own": "theirs"}, {"word": "x", "item": {"nosync": True}}])
+def test_what_belongs_to_one_node_alone_is_not_taken_from_another(tmp_path: Path, part: dict[str, Any]) -> None:
+    async def main() -> None:
+        async with nodes(tmp_path, FW2) as (two,):
+            with pytest.raises(RefusedError, match="'alpha' holds what belongs to one node alone"):
+                await two.bus.call(PrepareSections(sections=Hidden({"alpha": {"alpha": part}})))
+
+    run(main)
+
+
 def test_sections_put_into_an_older_configuration_do_not_undo_what_was_committed_since(tmp_path: Path) -> None:
     async def main() -> None:
         async with nodes(tmp_path, FW2) as (two,):
