@@ -128,7 +128,8 @@ def test_everything_is_caught_only_where_plugins_are_contained() -> None:
         for path in PRODUCT
         if short(path) not in CONTAINMENT
         for node in ast.walk(parsed(path))
-        if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) == "Exception")
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) == "Exception")
         # Whoever cleans up and passes the error on has not caught it.
         and not (isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None)
     ]
