@@ -20,7 +20,7 @@ from appliance.config.loader import Loaded
 from appliance.config.model import Config, Model
 from appliance.config.redact import redact
 from appliance.config.syntax import parse
-from appliance.errors import ApplianceError, ConfigError, PluginError, Problem, RefusedError
+from appliance.errors import ApplianceError, ConfigError, PluginError, Problem, RefusedError, UsageError
 from appliance.events import Alarm, ConfigApplied, ConfigRefused, Health
 from appliance.host import ruleset
 from appliance.host.alarms import SOURCE, PluginAlarms
@@ -328,7 +328,7 @@ class Reloader:
         before = self._in_force
         if confirm_within_s is not None and not 0 < confirm_within_s <= CONFIRM_MAX_S:
             hint = f"Give seconds, more than 0 and at most {CONFIRM_MAX_S:.0f}."
-            raise RefusedError(f"{confirm_within_s:g} s is no time to confirm a change", hint=hint)
+            raise UsageError(f"{confirm_within_s:g} s is no time to confirm a change", hint=hint)
         if text == before.config.text and before.is_complete:
             await self._store.write(text)
             return ApplyReport(revision=before.revision, changed=False, services=_all_unchanged(before))

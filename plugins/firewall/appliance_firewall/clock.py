@@ -51,7 +51,7 @@ async def run(ctx: Context, task_status: Started) -> None:
     """Keep the sets as the clock says."""
     with (
         NetfilterSocket() as kernel,
-        ctx.subscribe(RulesetLoaded, capacity=1, overflow=Overflow.DROP_OLDEST) as loaded,
+        ctx.subscribe(RulesetLoaded, overflow=Overflow.COALESCE) as loaded,
     ):
         keeper = _Keeper(ctx, kernel)
         task_status.started()

@@ -102,7 +102,7 @@ def render_firewall(data: Row) -> str:
 def _rule(row: Row) -> str:
     notes = [row["description"]] if row["description"] else []
     notes += ["disabled"] if row["disabled"] else []
-    notes += [f"schedule {row['schedule']}"] if row["schedule"] else []
+    notes += ["off now by its schedule"] if row["schedule"] and not row["disabled"] and not row["applies"] else []
     return f"{row['text']}  ({', '.join(notes)})" if notes else str(row["text"])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -20,7 +20,12 @@ MEMBERS_MAX = 20_000
 
 
 def rules(
-    settings: FirewallSettings, counts: Mapping[str, Count] | None, *, interface: str | None, limit: int
+    settings: FirewallSettings,
+    counts: Mapping[str, Count] | None,
+    *,
+    interface: str | None,
+    limit: int,
+    now: datetime,
 ) -> dict[str, Any]:
     """What `show firewall --json` prints.
 
@@ -29,6 +34,7 @@ def rules(
         counts: By name of the counter; ``None`` when the kernel could not be asked.
         interface: Only rules that are asked for packets of this interface.
         limit: Rows at most.
+        now: Local time, by which schedules go.
 
     Raises:
         UsageError: There is no such interface.
@@ -39,15 +45,16 @@ def rules(
     matching = [
         rule for rule in settings.rules if interface is None or not rule.interfaces or interface in rule.interfaces
     ]
+    off = {each.name for each in settings.schedules if not each.applies(now)}
     return {
         "node": settings.node,
         "counted": counts is not None,
         "matching": len(matching),
-        "rules": [_rule(rule, counts) for rule in matching[:limit]],
+        "rules": [_rule(rule, counts, off) for rule in matching[:limit]],
     }
 
 
-def _rule(rule: ShownRule, counts: Mapping[str, Count] | None) -> dict[str, Any]:
+def _rule(rule: ShownRule, counts: Mapping[str, Count] | None, off: Container[str]) -> dict[str, Any]:
     has_hits = counts is not None and bool(rule.counter) and not rule.disabled
     count = (counts or {}).get(rule.counter, Count())
     return {
@@ -60,6 +67,7 @@ def _rule(rule: ShownRule, counts: Mapping[str, Count] | None) -> dict[str, Any]
         "description": rule.description,
         "disabled": rule.disabled,
         "schedule": rule.schedule or None,
+        "applies": not rule.disabled and rule.schedule not in off,
         "log": rule.log,
         "packets": count.packets if has_hits else None,
         "bytes": count.bytes if has_hits else None,

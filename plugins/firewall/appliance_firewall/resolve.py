@@ -271,13 +271,19 @@ def read_ports(words: Sequence[str], world: World) -> tuple[PortSide, list[Mista
 
 def _port_alias(name: str, world: World) -> list[str]:
     if name not in world.declared_aliases:
-        raise EntryError(unknown("port alias", name, world.declared_aliases))
+        raise EntryError(_no_ports(name, world))
     alias = world.aliases.get(name)
     if alias is None:
         return []
     if alias.kind != "ports":
         raise EntryError(f"{name} is an alias of {alias.kind}; an alias of ports is needed")
     return [] if alias.is_empty else [f"alias_{name}_port"]
+
+
+def _no_ports(name: str, world: World) -> str:
+    """Only aliases of ports are offered. Names of services are what people try first (``http``), and there are none."""
+    of_ports = [each for each, alias in world.aliases.items() if alias.kind == "ports"]
+    return f"{unknown('port alias', name, of_ports)}; a port is a number, such as 443"
 
 
 Kind = Literal["alias", "port alias", "interface", "virtual host", "gateway or group", "schedule"]

@@ -19,6 +19,7 @@ from appliance.net.fastpath import SystemCallError
 from appliance.net.nflog import Logged, PacketLog
 from appliance.plugin.context import Context, NoProvider, ProviderFailed, Started
 from appliance_firewall import blocklog, packets, report
+from appliance_firewall.clock import local_time
 from appliance_firewall.events import GetAliases, GetFirewall, GetFirewallLog, PacketBlocked
 from appliance_firewall.settings import FirewallSettings
 
@@ -196,7 +197,7 @@ class Recorder:
                 counts = dict(await self._ctx.call(GetCounters()))
             except (NoProvider, ProviderFailed, ApplianceError) as error:
                 self._ctx.log.warning("counters_unknown", why=str(error))
-        return report.rules(self._settings, counts, interface=request.interface, limit=request.limit)
+        return report.rules(self._settings, counts, interface=request.interface, limit=request.limit, now=local_time())
 
     async def entries(self, request: Request[dict[str, Any]]) -> dict[str, Any]:
         """For `GetFirewallLog`."""

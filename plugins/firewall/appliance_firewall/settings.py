@@ -10,6 +10,7 @@ from appliance_firewall.config import FirewallConfig
 from appliance_firewall.listing import NFLOG_GROUP, listing
 from appliance_firewall.listing import ShownRule as ShownRule
 from appliance_firewall.reading import Reading, reading_of
+from appliance_firewall.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ class FirewallSettings:
     aliases: tuple[ShownAlias, ...] = ()
     devices: tuple[tuple[str, str], ...] = ()
     """Kernel device and the logical interface whose packets come in there: its own and those of its virtual hosts."""
+    schedules: tuple[Schedule, ...] = ()
 
 
 def settings_of(config: Config, reading: Reading | None = None) -> FirewallSettings:
@@ -66,4 +68,5 @@ def settings_of(config: Config, reading: Reading | None = None) -> FirewallSetti
             for name, alias in table.alias.items()
         ),
         devices=tuple((device, name) for name in world.interfaces for device in world.devices(name)),
+        schedules=tuple(table.schedules().values()),
     )

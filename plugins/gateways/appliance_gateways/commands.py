@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, UsageError
 from appliance.plugin import Argument, Command, CommandContext, NoProvider
 from appliance_gateways.events import GetGateways
 from appliance_gateways.groups import SLOTS
@@ -36,7 +36,7 @@ async def show_gateways(context: CommandContext, *, name: str | None = None) -> 
     names = [each["name"] for each in (*answer["gateways"], *answer["groups"])]
     if name not in names:
         known = ", ".join(names) or "none"
-        raise ApplianceError(f"there is no gateway or group {name!r}", hint=f"Configured are: {known}.")
+        raise UsageError(f"there is no gateway or group {name!r}", hint=f"Configured are: {known}.")
     return answer | {kind: [each for each in answer[kind] if each["name"] == name] for kind in ("gateways", "groups")}
 
 

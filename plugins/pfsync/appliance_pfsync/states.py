@@ -21,7 +21,11 @@ import numpy.typing as npt
 from appliance.errors import UsageError
 from appliance_pfsync.flow import FLOW4, FLOW6, ICMP, ICMPV6, TCP, UDP, Flows, Status, TcpState, family_of
 
-PROTOCOLS = {"tcp": TCP, "udp": UDP, "icmp": ICMP, "icmp6": ICMPV6, "udplite": 136, "sctp": 132, "dccp": 33, "gre": 47}
+PROTOCOLS = {
+    "tcp": TCP, "udp": UDP, "icmp": ICMP, "icmp6": ICMPV6, "udplite": 136, "sctp": 132, "dccp": 33, "gre": 47,
+    "igmp": 2, "esp": 50, "ah": 51,
+}  # fmt: skip
+"""As people type and read them. What is not here is a number: `proto:89`."""
 NAMES = {number: name for name, number in PROTOCOLS.items()}
 WORDS_MAX = 16
 Mask = npt.NDArray[np.bool_]

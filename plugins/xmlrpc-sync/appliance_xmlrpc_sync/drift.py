@@ -97,7 +97,7 @@ def warning(ledger: Ledger, names: Iterable[str], *, refused: bool) -> str:
     subject = f"{', '.join(listed)} {'is' if one else 'are'} synchronized from {', '.join(senders)}"
     if refused:
         return f"{subject} and {'was' if one else 'were'} changed here: it is refused there until this is undone"
-    return f"{subject} and will be overwritten"
+    return f"changed here and not on {', '.join(senders)}, which will overwrite it: {', '.join(listed)}"
 
 
 # --- on disk -----------------------------------------------------------------------------------------------

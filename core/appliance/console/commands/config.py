@@ -150,6 +150,10 @@ def _render_report(data: Data) -> str:
     return "\n".join(lines)
 
 
+def _render_confirm(data: Data) -> str:
+    return f"revision {data['revision']} is confirmed and stays in force"
+
+
 def _render_check(data: Data) -> str:
     return "\n".join([*data["warnings"], f"{data['path']}: no problem found; tables: {_names(data['tables'])}"])
 
@@ -204,7 +208,7 @@ COMMANDS: tuple[Command, ...] = (
         path=("config", "confirm"),
         help="Keep the change that would otherwise roll back by itself.",
         run=confirm,
-        render=_render_report,
+        render=_render_confirm,
     ),
     Command(
         path=("check",),

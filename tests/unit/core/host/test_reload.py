@@ -18,7 +18,7 @@ from appliance.config.history import History
 from appliance.config.loader import head
 from appliance.config.model import NodeTable
 from appliance.config.types import Secret
-from appliance.errors import ApplianceError, ConfigError, Problem, RefusedError
+from appliance.errors import ApplianceError, ConfigError, Problem, RefusedError, UsageError
 from appliance.events import Alarm, ConfigApplied, ConfigRefused, Event
 from appliance.host.discovery import Found
 from appliance.host.plugins import Plugins
@@ -460,7 +460,7 @@ def test_while_a_change_waits_only_confirming_and_rolling_back_are_possible(tmp_
 def test_an_absurd_time_to_confirm_is_refused(tmp_path: Path, seconds: float) -> None:
     async def main() -> None:
         async with world(tmp_path) as w:
-            with pytest.raises(RefusedError, match="no time to confirm"):
+            with pytest.raises(UsageError, match="no time to confirm"):
                 await w.apply(changed(alpha=2), confirm_within_s=seconds)
             assert w.reloader.revision == 1
 

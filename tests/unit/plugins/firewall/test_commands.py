@@ -6,6 +6,8 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -29,11 +31,14 @@ from appliance_firewall.commands import (
     RULES_MAX,
 )
 from appliance_firewall.events import GetAliases, GetFirewall, GetFirewallLog
+from appliance_firewall.schedule import make
 from tests.unit.plugins.firewall.fakes import SETTINGS
 
 LOADED = RulesetLoaded(generation=1, rules=12)
 HITS = {"fw_r_web": Count(packets=3, bytes=180), "fw_default_in": Count(packets=70_000, bytes=4_200_000)}
-RULESET = report.rules(SETTINGS, HITS, interface=None, limit=100)
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+NIGHTS = replace(SETTINGS, schedules=(make("night", (), ("22:00-06:00",)),))
+RULESET = report.rules(NIGHTS, HITS, interface=None, limit=100, now=NOON)
 ROW: dict[str, Any] = {
     "time": "2023-11-14T22:13:20.250Z", "seq": 1, "rule": "default_in", "action": "block", "direction": "in",
     "interface": "wan", "out_interface": None, "family": 4, "proto": "tcp", "src": "203.0.113.7", "sport": 40000,
@@ -162,18 +167,18 @@ def test_what_the_service_refuses_is_passed_on() -> None:
 def test_rules_are_a_table_with_hits() -> None:
     assert said(Console(RULESET), "show firewall").splitlines() == [
         "fw1: first match decides",
-        "PACKETS  BYTES  KIND       RULE                                    ID",
-        "      0      0  lockout    pass in on lan tcp to self port 22 443  lockout",
-        "      0      0  automatic  pass in on wan carp                     carp",
-        "      3    180  user       pass in on lan web  (the web)           web",
-        "      0      0  user       pass in on lan night  (schedule night)  night",
-        "      -      -  user       pass in on lan off  (disabled)          off",
-        "  70000   4.0M  default    block in                                default_in",
+        "PACKETS  BYTES  KIND       RULE                                             ID",
+        "      0      0  lockout    pass in on lan tcp to self port 22 443           lockout",
+        "      0      0  automatic  pass in on wan carp                              carp",
+        "      3    180  user       pass in on lan web  (the web)                    web",
+        "      0      0  user       pass in on lan night  (off now by its schedule)  night",
+        "      -      -  user       pass in on lan off  (disabled)                   off",
+        "  70000   4.0M  default    block in                                         default_in",
     ]
 
 
 def test_rules_that_are_not_loaded_or_not_counted_are_told() -> None:
-    answer = report.rules(SETTINGS, None, interface=None, limit=100)
+    answer = report.rules(SETTINGS, None, interface=None, limit=100, now=NOON)
     lines = said(Console(answer, facts=()), "show firewall").splitlines()
     assert lines[0] == "fw1: first match decides; THE RULESET IS NOT LOADED"
     assert lines[1] == "the hits are not known: the kernel's counters could not be read"
@@ -181,7 +186,7 @@ def test_rules_that_are_not_loaded_or_not_counted_are_told() -> None:
 
 
 def test_rules_that_are_not_shown_are_counted() -> None:
-    answer = report.rules(SETTINGS, HITS, interface=None, limit=2)
+    answer = report.rules(SETTINGS, HITS, interface=None, limit=2, now=NOON)
     assert said(Console(answer), "show firewall --limit 2").splitlines()[-1] == "4 more rules are not shown (--limit)"
 
 
@@ -194,7 +199,7 @@ def test_programs_are_told_whether_the_rules_are_loaded() -> None:
     ("count", "text"), [(0, "0"), (1023, "1023"), (1536, "1.5K"), (200 * 1024, "200K"), (5 << 50, "5120T")]
 )
 def test_bytes_are_short(count: int, text: str) -> None:
-    answer = report.rules(SETTINGS, {"fw_lockout": Count(packets=1, bytes=count)}, interface=None, limit=1)
+    answer = report.rules(SETTINGS, {"fw_lockout": Count(packets=1, bytes=count)}, interface=None, limit=1, now=NOON)
     assert said(Console(answer), "show firewall --limit 1").splitlines()[2].split()[1] == text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 
@@ -14,21 +15,34 @@ from appliance_firewall import report
 from appliance_firewall.aliases import Resolved
 from appliance_firewall.blocklog import BlockLog
 from appliance_firewall.packets import Packet
+from appliance_firewall.schedule import make
 from tests.unit.plugins.firewall.fakes import SETTINGS
 
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 HITS = {"fw_r_web": Count(packets=3, bytes=180), "fw_default_in": Count(packets=7, bytes=420)}
 
 
 def rules(interface: str | None = None, limit: int = 100) -> dict[str, Any]:
-    return report.rules(SETTINGS, HITS, interface=interface, limit=limit)
+    return report.rules(SETTINGS, HITS, interface=interface, limit=limit, now=NOON)
 
 
 def test_a_rule_has_its_hits_and_its_place_in_the_file() -> None:
     assert rules()["rules"][2] == {
         "id": "web", "kind": "user", "action": "pass", "direction": "in", "interfaces": ["lan"],
-        "text": "pass in on lan web", "description": "the web", "disabled": False, "schedule": None, "log": True,
-        "packets": 3, "bytes": 180, "key": "firewall.rule[0]",
+        "text": "pass in on lan web", "description": "the web", "disabled": False, "schedule": None,
+        "applies": True, "log": True, "packets": 3, "bytes": 180, "key": "firewall.rule[0]",
     }  # fmt: skip
+
+
+def test_a_rule_applies_unless_it_is_disabled_or_off_by_its_schedule() -> None:
+    settings = replace(SETTINGS, schedules=(make("night", (), ("22:00-06:00",)),))
+    for now, night in ((NOON, False), (NOON.replace(hour=23), True)):
+        shown = report.rules(settings, HITS, interface="lan", limit=100, now=now)["rules"]
+        assert {rule["id"]: rule["applies"] for rule in shown if rule["kind"] == "user"} == {
+            "web": True,
+            "night": night,
+            "off": False,
+        }
 
 
 def test_rules_come_in_the_order_in_which_they_are_asked() -> None:
@@ -52,7 +66,7 @@ def test_a_rule_that_matched_nothing_has_no_hits_and_one_that_is_not_asked_has_u
 
 
 def test_without_counters_no_hits_are_known() -> None:
-    answer = report.rules(SETTINGS, None, interface=None, limit=100)
+    answer = report.rules(SETTINGS, None, interface=None, limit=100, now=NOON)
     assert answer["counted"] is False
     assert {rule["packets"] for rule in answer["rules"]} == {None}
 
@@ -62,7 +76,7 @@ def test_an_unknown_interface_is_refused_with_those_there_are() -> None:
         rules("wam")
     assert refused.value.hint == "Configured are: lan, wan."
     with pytest.raises(UsageError) as refused:
-        report.rules(replace(SETTINGS, devices=()), None, interface="lan", limit=1)
+        report.rules(replace(SETTINGS, devices=()), None, interface="lan", limit=1, now=NOON)
     assert refused.value.hint == "Configured are: none."
 
 

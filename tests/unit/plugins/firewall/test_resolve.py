@@ -111,7 +111,8 @@ def test_ports_are_ranges_and_sets_of_aliases() -> None:
 @pytest.mark.parametrize(
     ("words", "place", "said"),
     [
-        (["htpp"], 0, "there is no port alias 'htpp'"),
+        (["htpp"], 0, "there is no port alias 'htpp'; there are none, web; a port is a number, such as 443"),
+        (["wbe"], 0, "there is no port alias 'wbe'; did you mean 'web'?"),
         (["22", "mail"], 1, "mail is an alias of hosts; an alias of ports is needed"),
         (["2000-1000"], 0, "reversed"),
         (["0"], 0, "ports are 1 to 65535"),

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, UsageError
 from appliance.plugin import NoProvider
 from appliance_gateways.commands import render, show_gateways
 from appliance_gateways.config import settings_of
@@ -87,6 +87,8 @@ def test_a_group_without_a_live_member_is_in_capitals() -> None:
 
 
 def test_one_of_them_can_be_asked_for() -> None:
+    with pytest.raises(UsageError):
+        asked(shown(), "dsl")
     only = asked(shown(), "balanced")
     assert (only["gateways"], [each["name"] for each in only["groups"]]) == ([], ["balanced"])
     only = asked(shown(), "wan_gw")

@@ -51,6 +51,7 @@ def matching(*words: str) -> list[int]:
         ("tcp", [0, 1, 3]),
         ("UDP", [2]),
         ("proto:17", [2]),
+        ("igmp", []),
         (":443", [0, 1, 2]),
         (":5001", [0, 3]),
         ("198.51.100.200", [0, 3]),
@@ -112,3 +113,4 @@ def test_addresses_that_end_in_zero_bytes_keep_them() -> None:
 
 def test_states_are_counted_by_protocol() -> None:
     assert protocols(ALL) == {"tcp": 3, "udp": 1}
+    assert protocols(flows4({"proto": 2}, {"proto": 89})) == {"igmp": 1, "89": 1}

@@ -75,9 +75,9 @@ def test_a_section_that_nobody_declares_any_more_does_not_drift() -> None:
 
 def test_the_operator_is_told_what_will_happen() -> None:
     one = observe(received(), changed("rules"), who="", now=NOW)
-    assert warning(one, ["rules"], refused=False) == "rules is synchronized from fw1 and will be overwritten"
+    assert warning(one, ["rules"], refused=False) == "changed here and not on fw1, which will overwrite it: rules"
     both = warning(one, ["rules", "aliases"], refused=False)
-    assert both == "aliases, rules are synchronized from fw1 and will be overwritten"
+    assert both == "changed here and not on fw1, which will overwrite it: aliases, rules"
     assert warning(one, ["rules"], refused=True).endswith("was changed here: it is refused there until this is undone")
 
 

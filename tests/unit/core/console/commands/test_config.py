@@ -94,7 +94,8 @@ def test_a_day_with_the_configuration_commands(tmp_path: Path) -> None:
         back = ask("rollback", "1", "--confirm", "600")
         assert "rolls back in 600 s" in back.stdout
         assert file.read_text() == "# new\n" + TEXT  # the text in force before, until confirmed
-        assert ask("confirm").returncode == 0
+        kept = ask("confirm")
+        assert (kept.returncode, kept.stdout) == (0, "revision 3 is confirmed and stays in force\n")
         assert file.read_text() == TEXT
         assert ask("rollback", "9").returncode == 1
 
