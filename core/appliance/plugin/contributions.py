@@ -92,6 +92,9 @@ class Where(StrEnum):
 class CommandContext(Protocol):
     """What a command inside the node may use."""
 
+    exit_code: int
+    """What the caller exits with when the command returns: 0 unless it is set, 1 when it prints what failed."""
+
     @property
     def node(self) -> Node: ...
     async def call(self, request: Request[R]) -> R: ...

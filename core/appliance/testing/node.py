@@ -138,6 +138,7 @@ class _Inside:
 
     def __init__(self, node: RunningNode) -> None:
         self._node = node
+        self.exit_code = 0
 
     @property
     def node(self) -> Node:

@@ -46,23 +46,25 @@ def _of_secondary(data: dict[str, Any], received: dict[str, Any]) -> dict[str, A
 
 
 async def sync_now(context: CommandContext, *, force: bool = False) -> dict[str, Any]:
-    """Push to every peer what it lacks, and wait for the result."""
+    """Push to every peer what it lacks, and wait for the result; exit 1 when one of them has not got it."""
     answer: dict[str, Any] = await _ask(context, SyncNow(force=force), PUSH_S)
-    return _unless_nobody(answer)
+    return _judged(context, answer)
 
 
 async def sync_diff(context: CommandContext) -> dict[str, Any]:
-    """In which keys each peer differs from what it should have."""
+    """In which keys each peer differs from what it should have; exit 1 when one of them could not be asked."""
     answer: dict[str, Any] = await _ask(context, DiffSync(), PUSH_S)
-    return _unless_nobody(answer)
+    return _judged(context, answer)
 
 
-def _unless_nobody(answer: dict[str, Any]) -> dict[str, Any]:
+def _judged(context: CommandContext, answer: dict[str, Any]) -> dict[str, Any]:
     if not answer["peers"]:
         raise ApplianceError(
             "this node sends its configuration to nobody",
             hint="Run it on the primary, and name the other nodes there in `xmlrpc_sync.peers`.",
         )
+    if any(row["error"] for row in answer["peers"]):
+        context.exit_code = 1
     return answer
 
 

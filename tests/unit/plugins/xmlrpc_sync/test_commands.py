@@ -26,6 +26,7 @@ class Inside:
     """A `CommandContext` and `Probe`."""
 
     node = Node(name="fw1", role="primary")
+    exit_code = 0
 
     def __init__(self, answers: dict[type, Any] | None = None, *, hangs: bool = False) -> None:
         self.answers, self.hangs = answers or {}, hangs
@@ -93,6 +94,16 @@ async def test_sync_now_asks_the_service_and_passes_force_on() -> None:
 
 async def test_sync_diff_asks_the_service() -> None:
     assert await commands.sync_diff(Inside({DiffSync: SENDING})) == SENDING
+
+
+@pytest.mark.parametrize(("run", "asks"), [(commands.sync_now, SyncNow), (commands.sync_diff, DiffSync)])
+@pytest.mark.parametrize(("error", "exit_code"), [("no answer within 3 s", 1), (None, 0)])
+async def test_a_peer_that_was_not_reached_is_a_failure_for_scripts(
+    run: Any, asks: type, error: str | None, exit_code: int
+) -> None:
+    inside = Inside({asks: SENDING | {"peers": [ROW, ROW | {"name": "fw3", "error": error}]}})
+    assert len((await run(inside))["peers"]) == 2
+    assert inside.exit_code == exit_code
 
 
 @pytest.mark.parametrize("run", [commands.sync_now, commands.sync_diff])
