@@ -21,12 +21,17 @@ class TraceFilter:
     """Class names, of the event or of one of its bases: ``RoleChanged`` or ``appliance.events.ha:RoleChanged``."""
     source: str = ""
     """A service (``carp/lan``) or a whole plugin (``carp``)."""
+    without: frozenset[str] = frozenset()
+    """Class names, as in `types`, that are left out."""
 
     def matches(self, envelope: Envelope) -> bool:
         """Whether the envelope passes."""
         if self.source and envelope.source != self.source and not envelope.source.startswith(f"{self.source}/"):
             return False
-        return not self.types or not self.types.isdisjoint(_names(type(envelope.event)))
+        if not self.types and not self.without:
+            return True
+        names = frozenset(_names(type(envelope.event)))
+        return names.isdisjoint(self.without) and (not self.types or not names.isdisjoint(self.types))
 
 
 def _names(kind: type) -> Iterator[str]:

@@ -17,18 +17,22 @@ Row = dict[str, Any]
 QUEUE = 1024
 """Events a slow terminal may be behind; older ones are dropped, and the gap in the numbers shows it."""
 COUNT_DEFAULT = 50
+CALLS = frozenset(["Called", "Answered"])
+"""Every command makes some; who looks at the past would mostly see that somebody looked at it."""
 FILTERS = (
     Argument(name="--type", help="only events of this class, such as RoleChanged"),
     Argument(name="--source", help="only events of this service or plugin, such as carp"),
+    Argument(name="--calls", flag=True, help="also what services asked each other, and the outcome"),
     Argument(name="--count", type=int, default=COUNT_DEFAULT, help="how many past events"),
 )
 
 
 async def events(
-    ctx: ControlContext, follow: bool, type: str | None, source: str | None, count: int  # noqa: A002
+    ctx: ControlContext, follow: bool, type: str | None, source: str | None, count: int, calls: bool = False  # noqa: A002
 ) -> AsyncGenerator[Row, None]:  # fmt: skip
     """Past events, oldest first; then, on request, every new one."""
-    wanted = TraceFilter(types=frozenset([type]) if type else frozenset(), source=source or "")
+    hidden = frozenset() if calls or type is not None else CALLS
+    wanted = TraceFilter(types=frozenset([type]) if type else frozenset(), source=source or "", without=hidden)
     bus = ctx.appliance.bus
     if not follow:
         for envelope in bus.trace.select(wanted, limit=max(count, 0)):

@@ -1,4 +1,5 @@
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from appliance.console.grammar import Grammar
 from appliance.control.context import ControlContext
 from appliance.errors import RefusedError
 from appliance.events import Demotion, NodeStarted, Role, RoleChanged
+from appliance.events.ruleset import GetCounters
+from appliance.plugin import NoProvider
 
 MASTER = RoleChanged(interface="lan", vhid=1, role=Role.MASTER, reason="master timed out")
 
@@ -47,6 +50,26 @@ def test_past_events_can_be_filtered(filters: dict[str, Any], seqs: list[int], m
         asked = {"follow": False, "type": None, "source": None, "count": 50, **filters}
         found = await collect(events(ControlContext(node), **asked))
         assert [row["seq"] for row in found] == seqs
+
+    run(main)
+
+
+def test_what_services_asked_each_other_is_shown_only_on_request(make_node: Any) -> None:
+    async def main() -> None:
+        node = make_node()
+        publish_three(node)
+        with suppress(NoProvider):
+            await node.bus.call(GetCounters(), source="node")
+        asked = {"follow": False, "source": None, "count": 50}
+        kinds = {
+            (calls, kind): [
+                row["type"] for row in await collect(events(ControlContext(node), type=kind, calls=calls, **asked))
+            ]
+            for calls, kind in [(False, None), (True, None), (False, "Called")]
+        }
+        assert "Called" not in kinds[False, None]
+        assert kinds[True, None][:3] == kinds[False, None]
+        assert kinds[False, "Called"] == ["Called"]
 
     run(main)
 
