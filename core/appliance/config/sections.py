@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -185,12 +185,3 @@ def _identity(item: object) -> tuple[str, str] | None:
     if not isinstance(item, Mapping):
         return None
     return next(((key, str(item[key])) for key in IDENTITIES if item.get(key)), None)
-
-
-def differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> Iterator[str]:
-    """Dotted keys of tables and their direct keys that differ."""
-    for name in dict.fromkeys([*one, *two]):
-        first, second = one.get(name, {}), two.get(name, {})
-        for key in dict.fromkeys([*first, *second]):
-            if first.get(key) != second.get(key):
-                yield f"{name}.{key}"

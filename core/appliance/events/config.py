@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from appliance.events.base import Request, request
@@ -40,6 +41,43 @@ class Section:
     """Tables with the section's keys, as TOML has them."""
 
 
+class Kind(StrEnum):
+    """How a key differs."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyChange:
+    """One key that differs; values are as a file would write them, secrets redacted, long ones cut."""
+
+    where: str
+    """``firewall.rule[web].port``; ``entries[]`` is a plain value in a list."""
+    kind: Kind
+    old: str | None
+    new: str | None
+
+    def __str__(self) -> str:
+        if self.kind is Kind.ADDED:
+            return f"+ {self.where} = {self.new}"
+        if self.kind is Kind.REMOVED:
+            return f"- {self.where} = {self.old}"
+        return f"~ {self.where}: {self.old} -> {self.new}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SectionChanges:
+    """In which keys a section of another node is not what it should be."""
+
+    name: str
+    keys: tuple[KeyChange, ...]
+    """Old: what the other node has. New: what it should have."""
+    more: bool
+    """There are more than are listed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigState:
     """The configuration in force."""
@@ -69,6 +107,23 @@ class GetSections(Request[tuple[Section, ...]]):
 
     receiver: Mapping[str, tuple[str, ...]] | None = None
     rank: int = 1
+
+
+@request
+class CompareSections(Request[tuple[SectionChanges, ...]]):
+    """What a push of this node's sections would change on another node, without secrets.
+
+    Args:
+        theirs: Data by name of the section, as the other node has them. Which are known here are compared.
+        receiver: As for `GetSections`.
+        rank: As for `GetSections`.
+        keys_max: Keys that are listed of each section.
+    """
+
+    theirs: Hidden
+    receiver: Mapping[str, tuple[str, ...]]
+    rank: int = 1
+    keys_max: int = 200
 
 
 @request

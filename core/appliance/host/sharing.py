@@ -5,22 +5,26 @@ The transforms are in `appliance.config.sections`; this brings them together wit
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from appliance.config import Config, ProvidesInterfaces
-from appliance.config.sections import Data, digest, merged, put, shared, take
+from appliance.config.compare import changed_keys
+from appliance.config.sections import Data, canonical, digest, merged, put, shared, take
 from appliance.config.syntax import parse
 from appliance.config.writing import rewritten
 from appliance.errors import RefusedError
 from appliance.events import Request
 from appliance.events.config import (
     ApplyConfig,
+    CompareSections,
     ConfigState,
     ConfirmConfig,
     GetConfig,
@@ -29,6 +33,7 @@ from appliance.events.config import (
     PrepareSections,
     RevertConfig,
     Section,
+    SectionChanges,
 )
 from appliance.plugin.contributions import Mirror, SyncSection
 
@@ -71,6 +76,7 @@ class Sharing:
         with ExitStack() as stack:
             stack.enter_context(self._bus.serve(GetConfig, self._state, source=SOURCE))
             stack.enter_context(self._bus.serve(GetSections, self._sections, source=SOURCE))
+            stack.enter_context(self._bus.serve(CompareSections, self._compare, source=SOURCE))
             stack.enter_context(self._bus.serve(PrepareSections, self._prepare, source=SOURCE))
             stack.enter_context(self._bus.serve(ApplyConfig, self._apply, source=SOURCE))
             stack.enter_context(self._bus.serve(ConfirmConfig, self._confirm, source=SOURCE))
@@ -91,10 +97,20 @@ class Sharing:
 
     async def _sections(self, asked: Request[tuple[Section, ...]]) -> tuple[Section, ...]:
         assert isinstance(asked, GetSections)
+        return await self._sections_for(asked.receiver, asked.rank)
+
+    async def _compare(self, asked: Request[tuple[SectionChanges, ...]]) -> tuple[SectionChanges, ...]:
+        assert isinstance(asked, CompareSections)
+        ours = {each.name: each for each in await self._sections_for(asked.receiver, asked.rank)}
+        theirs: Mapping[str, Data] = asked.theirs.value
+        pairs = [(name, data, ours[name].data.value) for name, data in theirs.items() if name in ours]
+        return await trio.to_thread.run_sync(_changes, pairs, self._reloader.models(), asked.keys_max)
+
+    async def _sections_for(self, receiver: Mapping[str, tuple[str, ...]] | None, rank: int) -> tuple[Section, ...]:
         config, models = self._reloader.config, self._reloader.models()
         mirror = None
-        if asked.receiver is not None:
-            mirror = Mirror(sender=own_addresses(config), receiver=asked.receiver, rank=asked.rank)
+        if receiver is not None:
+            mirror = Mirror(sender=own_addresses(config), receiver=receiver, rank=rank)
         key = "" if mirror is None else repr(mirror)
         known = self._known_of(config)
         if key not in known.sections:
@@ -170,6 +186,17 @@ def _sections_of(
         if mirror is not None:
             part = dict(section.outbound(part, mirror))
         found.append(Section(name=section.name, owner=owner, digest=digest(part), data=Hidden(part)))
+    return tuple(found)
+
+
+def _changes(
+    pairs: list[tuple[str, Data, Data]], models: Mapping[str, Any], keys_max: int
+) -> tuple[SectionChanges, ...]:
+    found = []
+    for name, theirs, ours in pairs:
+        # Theirs came as canonical JSON, where a time of TOML is a text.
+        keys = tuple(islice(changed_keys(theirs, json.loads(canonical(ours)), models), keys_max + 1))
+        found.append(SectionChanges(name=name, keys=keys[:keys_max], more=len(keys) > keys_max))
     return tuple(found)
 
 

@@ -52,7 +52,7 @@ async def sync_now(context: CommandContext, *, force: bool = False) -> dict[str,
 
 
 async def sync_diff(context: CommandContext) -> dict[str, Any]:
-    """In which keys each peer differs from what it should have; exit 1 when one of them could not be asked."""
+    """What each peer has and what it should have, key by key; exit 1 when one of them could not be asked."""
     answer: dict[str, Any] = await _ask(context, DiffSync(), PUSH_S)
     return _judged(context, answer)
 
@@ -104,7 +104,7 @@ COMMANDS = (
     ),
     Command(
         path=("sync", "diff"),
-        help="The keys in which the other nodes differ from what they should have; no values, for some are secret.",
+        help="What the other nodes have and what they should have, key by key; secrets are not shown.",
         run=sync_diff,
         reads=True,
         render=report.render_diff,

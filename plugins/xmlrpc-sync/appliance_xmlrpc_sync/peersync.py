@@ -10,7 +10,7 @@ import trio
 
 from appliance.errors import ApplianceError
 from appliance.events import Request
-from appliance.events.config import GetConfig, GetSections
+from appliance.events.config import CompareSections, GetConfig, GetSections, Hidden
 from appliance.plugin import Context, NoProvider, ProviderFailed
 from appliance.rpc import Client
 from appliance_xmlrpc_sync import diff, machine, vocabulary
@@ -167,6 +167,9 @@ class PeerSync:
                 return await self._ask(GetConfig())
             case vocabulary.AskSections(receiver=receiver, rank=rank):
                 return await self._ask(GetSections(receiver=receiver, rank=rank))
+            case vocabulary.AskChanges(theirs=theirs, receiver=receiver, rank=rank):
+                asked = CompareSections(theirs=Hidden(theirs), receiver=receiver, rank=rank, keys_max=diff.KEYS_MAX)
+                return await self._ask(asked)
             case vocabulary.Work(run=run):
                 return await trio.to_thread.run_sync(run)
             case vocabulary.AskClock():

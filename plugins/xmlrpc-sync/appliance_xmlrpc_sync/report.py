@@ -174,13 +174,22 @@ def render_diff(data: Mapping[str, Any]) -> str:
         if row["error"]:
             lines += [f"{row['peer']}: {row['error']}", f"  -> {row['remedy']}"]
             continue
-        lines.append(f"{row['peer']}: " + ("a push would change" if row["sections"] else "has what it should have"))
+        what = "a push would change (there -> here)" if row["sections"] else "has what it should have"
+        lines.append(f"{row['peer']}: {what}")
         for section in row["sections"]:
             drift = f", changed there{_by(section)}" if section["state"] == "drift" else ""
             lines.append(f"  {section['name']}{drift}")
-            lines += [f"    {key}" for key in section["keys"]]
+            lines += [f"    {_key(each)}" for each in section["keys"]]
             lines += ["    …"] if section["more"] else []
     return "\n".join(lines)
+
+
+def _key(change: Mapping[str, Any]) -> str:
+    if change["change"] == "added":
+        return f"+ {change['key']} = {change['here']}"
+    if change["change"] == "removed":
+        return f"- {change['key']} = {change['there']}"
+    return f"~ {change['key']}: {change['there']} -> {change['here']}"
 
 
 def _lines(row: Mapping[str, Any]) -> list[str]:

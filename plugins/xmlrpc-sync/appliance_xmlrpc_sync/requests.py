@@ -22,7 +22,7 @@ class SyncNow(Request[dict[str, Any]]):
 
 @request
 class DiffSync(Request[dict[str, Any]]):
-    """The keys in which each peer differs from what it should have; no values, which may be secret."""
+    """The keys in which each peer differs from what it should have, with both values; secret ones are not shown."""
 
 
 REQUESTS = (GetSync, SyncNow, DiffSync)

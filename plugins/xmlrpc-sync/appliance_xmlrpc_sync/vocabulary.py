@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from appliance_xmlrpc_sync.preflight import Hello
 from appliance_xmlrpc_sync.settings import OnDrift, Policy
@@ -21,6 +22,16 @@ class AskState:
 class AskSections:
     """Ask this node for its sections (`GetSections`); answered with them."""
 
+    receiver: Mapping[str, tuple[str, ...]]
+    rank: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskChanges:
+    """Ask this node what a push would change (`CompareSections`); answered with `SectionChanges`."""
+
+    theirs: Mapping[str, Mapping[str, Any]]
+    """What the peer has, by section."""
     receiver: Mapping[str, tuple[str, ...]]
     rank: int
 
@@ -64,7 +75,7 @@ class Sleep:
     seconds: float
 
 
-Step = AskState | AskSections | AskClock | Call | Work | Sleep
+Step = AskState | AskSections | AskChanges | AskClock | Call | Work | Sleep
 
 
 # --- what comes of it -------------------------------------------------------------------------------------------

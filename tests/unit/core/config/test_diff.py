@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 
 from appliance.config import Config, Model
-from appliance.config.diff import changed_keys, changed_tables, text_diff
+from appliance.config.diff import changed_tables, text_diff
 from appliance.config.model import NodeTable
 from appliance.config.redact import redact
 from appliance.config.types import Secret
@@ -40,24 +40,6 @@ def test_changed_added_and_removed_tables_are_named() -> None:
     assert changed_tables(config(""), config(OLD)) == ("carp",)
     assert changed_tables(config(OLD), config('name = "fw2"\n')) == ("node", "carp")
     assert changed_tables(None, config(OLD)) == ("node", "plugins", "carp")
-
-
-def test_keys_are_compared_by_path_and_secrets_are_not_shown() -> None:
-    new = '[carp]\nkeys = ["gamma"]\n[[carp.vip]]\nvhid = 2\npassword = "beta"\n[[carp.vip]]\nvhid = 3\n'
-    assert [str(change) for change in changed_keys(OLD, new, MODELS)] == [
-        "~ carp.vip[0].vhid: 1 -> 2",
-        '~ carp.vip[0].password: "**********" -> "**********"',
-        "+ carp.vip[1].vhid = 3",
-        '+ carp.keys[0] = "**********"',
-    ]
-    assert [str(change) for change in changed_keys(OLD, "", MODELS)] == [
-        "- carp.vip[0].vhid = 1",
-        '- carp.vip[0].password = "**********"',
-    ]
-
-
-def test_true_and_one_are_different_values() -> None:
-    assert [str(change) for change in changed_keys("a = 1", "a = true", {})] == ["~ a: 1 -> true"]
 
 
 def test_the_text_diff_shows_that_a_secret_changed_but_not_to_what() -> None:

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from appliance.config import Model, Scope
-from appliance.config.sections import differences, digest, merged, put, shared, take
+from appliance.config.sections import digest, merged, put, shared, take
 from appliance.errors import RefusedError
 
 
@@ -106,10 +106,6 @@ def test_parts_of_a_table_are_taken_and_put_back_without_touching_the_rest() -> 
         "carp": {"x": 1},
     }
     assert put({}, (("firewall", "rule"),), {}) == {}
-
-
-def test_what_differs_is_named() -> None:
-    assert list(differences({"a": {"x": 1, "y": 2}}, {"a": {"x": 1, "y": 3}, "b": {"z": 1}})) == ["a.y", "b.z"]
 
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])

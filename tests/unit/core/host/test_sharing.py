@@ -16,6 +16,7 @@ from appliance.config import Config, Model, Scope
 from appliance.errors import ConfigError, Problem, RefusedError
 from appliance.events.config import (
     ApplyConfig,
+    CompareSections,
     ConfirmConfig,
     GetConfig,
     GetSections,
@@ -151,6 +152,20 @@ def test_sections_put_into_an_older_configuration_do_not_undo_what_was_committed
             text = await two.bus.call(PrepareSections(sections=sections))
             await two.bus.call(ApplyConfig(text=text, comment="", who="fw1"))
             assert tomllib.loads((await two.bus.call(GetConfig())).text.value)["alpha"] == {"own": "2", "rule": ["c"]}
+
+    run(main)
+
+
+def test_what_a_push_would_change_is_told_for_the_other_node_and_without_secrets(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with nodes(tmp_path, FW1) as (one,):
+            theirs = {"alpha": {"alpha": {"skew": 7, "token": "t"}}, "rules": {}, "unheard": {"x": 1}}
+            found = await one.bus.call(CompareSections(theirs=Hidden(theirs), receiver={}, rank=2, keys_max=2))
+            told = {each.name: ([str(key) for key in each.keys], each.more) for each in found}
+            assert told == {
+                "alpha": (["~ alpha.skew: 7 -> 201", '- alpha.token = "**********"'], True),
+                "rules": (['+ alpha.rule[] = "a"'], False),
+            }
 
     run(main)
 

@@ -7,9 +7,11 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
+from appliance.config.compare import changed_keys
 from appliance.config.sections import digest
-from appliance.events.config import ConfigState, Hidden, Section
+from appliance.events.config import ConfigState, Hidden, Section, SectionChanges
 from appliance_xmlrpc_sync import vocabulary
+from appliance_xmlrpc_sync.diff import KEYS_MAX
 
 Data = dict[str, Any]
 
@@ -68,6 +70,8 @@ class Fake:
             case vocabulary.AskSections():
                 self.asked.append(step)
                 return tuple(self.section(name, data) for name, data in self.ours.items())
+            case vocabulary.AskChanges(theirs=theirs):
+                return tuple(self.changes(name, dict(data)) for name, data in theirs.items())
             case vocabulary.Work(run=run):
                 return run()
             case vocabulary.AskClock():
@@ -86,6 +90,10 @@ class Fake:
                     raise error
                 sent, self.clock = self.clock, self.clock + 0.01
                 return vocabulary.Answer(value=getattr(self, method)(*params), sent=sent, received=self.clock)
+
+    def changes(self, name: str, theirs: Data) -> SectionChanges:
+        keys = tuple(changed_keys(theirs, self.ours[name], {}))
+        return SectionChanges(name=name, keys=keys[:KEYS_MAX], more=len(keys) > KEYS_MAX)
 
     @staticmethod
     def section(name: str, data: Data) -> Section:

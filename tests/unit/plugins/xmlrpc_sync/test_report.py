@@ -154,7 +154,12 @@ def test_what_came_of_sync_now() -> None:
 
 
 def test_the_screen_of_differences() -> None:
-    section = {"name": "rules", "state": "drift", "who": "ann", "when": "", "keys": ["+ rule[a]"], "more": True}
+    keys = [
+        {"key": "rule[a].port", "change": "added", "there": None, "here": "80"},
+        {"key": "rule[b].port", "change": "removed", "there": "81", "here": None},
+        {"key": "password", "change": "changed", "there": '"**********"', "here": '"**********"'},
+    ]
+    section = {"name": "rules", "state": "drift", "who": "ann", "when": "", "keys": keys, "more": True}
     data = {
         "peers": [
             {"peer": "fw2", "error": None, "remedy": None, "sections": [section]},
@@ -163,9 +168,11 @@ def test_the_screen_of_differences() -> None:
         ]
     }
     assert render_diff(data).splitlines() == [
-        "fw2: a push would change",
+        "fw2: a push would change (there -> here)",
         "  rules, changed there by ann",
-        "    + rule[a]",
+        "    + rule[a].port = 80",
+        "    - rule[b].port = 81",
+        '    ~ password: "**********" -> "**********"',
         "    …",
         "fw3: has what it should have",
         "fw4: no",

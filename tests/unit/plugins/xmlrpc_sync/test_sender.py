@@ -406,7 +406,10 @@ async def test_or_it_is_refused_until_an_operator_forces_it(tmp_path: Path) -> N
         assert "rules (by an operator, " in row["error"]
         assert row["sections"][0]["state"] == "drift"
         (differences,) = (await made.one.command("sync diff"))["peers"]
-        assert differences["sections"][0]["keys"] == ["- rules.rule[mine]", "+ rules.rule[a]"]
+        assert differences["sections"][0]["keys"] == [
+            {"key": "rules.rule[mine].name", "change": "removed", "there": '"mine"', "here": None},
+            {"key": "rules.rule[a].name", "change": "added", "there": None, "here": '"a"'},
+        ]
         row = await made.now("sync now --force")
         assert (row["error"], made.there()) == (None, "a")
 
