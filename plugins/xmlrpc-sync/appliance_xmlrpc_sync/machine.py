@@ -74,7 +74,9 @@ def exchange(task: Task, known: Known) -> Exchange:
     if known.agreed is not None and known.agreed.key == key:
         answer: Answer = yield Call(method="config_digest")
         theirs = read_digests(answer.value)
-        if known.agreed.digests == {name: theirs.sections.get(name) for name in known.agreed.digests}:
+        if not theirs.unconfirmed and known.agreed.digests == {
+            name: theirs.sections.get(name) for name in known.agreed.digests
+        }:
             known.revision = theirs.revision
             return Outcome(verdict=Verdict.IN_SYNC, revision=own.revision)
     wanted = yield from choose(task, known, own, hello)
@@ -156,7 +158,8 @@ def lacks(theirs: Digests, section: Section) -> bool:
     """Whether a peer has to be given this section; not one that is empty and of a plugin that it need not have."""
     if section.name not in theirs.sections:
         return bool(section.data.value)
-    return theirs.sections[section.name] != section.digest
+    # What was not confirmed goes away: this node was restarted in the middle of a push, and pushes it again.
+    return section.name in theirs.unconfirmed or theirs.sections[section.name] != section.digest
 
 
 def _digests(task: Task, known: Known, wanted: Sequence[Section]) -> Generator[Step, Any, Digests]:

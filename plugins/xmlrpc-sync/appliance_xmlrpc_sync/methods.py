@@ -90,6 +90,7 @@ class Methods:
             "drift": {
                 name: {"who": each.who, "when": each.since} for name, each in self._station.ledger.drifts.items()
             },
+            "unconfirmed": list(self._station.unconfirmed),
         }
 
     async def sync_status(self, params: list[Value], caller: Caller) -> object:

@@ -50,6 +50,8 @@ class Digests:
     sections: Mapping[str, str]
     drift: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Sections that were changed there: ``who`` and ``when``."""
+    unconfirmed: frozenset[str] = frozenset()
+    """Sections in force that will go away: nobody has confirmed them."""
 
 
 def read_hello(value: object) -> Hello:
@@ -95,6 +97,9 @@ def read_digests(value: object) -> Digests:
     if type(said.get("revision")) is not int:
         raise _nonsense("config_digest", "revision")
     drift = _struct(said.get("drift", {}), "config_digest")
+    unconfirmed = said.get("unconfirmed", [])
+    if not isinstance(unconfirmed, list) or len(unconfirmed) > NAMES_MAX:
+        raise _nonsense("config_digest", "unconfirmed")
     return Digests(
         revision=said["revision"],
         sections=_texts(said.get("sections"), "config_digest"),
@@ -102,6 +107,7 @@ def read_digests(value: object) -> Digests:
             name: {"who": _text(each.get("who")), "when": _when(each.get("when"))} if isinstance(each, dict) else {}
             for name, each in drift.items()
         },
+        unconfirmed=frozenset(each for each in unconfirmed if isinstance(each, str)),
     )
 
 

@@ -6,6 +6,8 @@ Knows neither sockets nor clocks. One transaction at a time::
                        |                      |
                     abandon              taken_back, or the time is over
 
+The node whose change waits may replace it: it has been restarted, or has lost the answer, and knows nothing of it.
+
 That nothing is ever half applied, and that an unconfirmed change goes away by itself, is the core's doing: the file on
 disk stays the old one until the confirmation. This machine only knows whose transaction it is.
 """
@@ -127,6 +129,11 @@ class Receiver:
     def current(self, now: float) -> Transaction | None:
         """The transaction that waits to be confirmed."""
         return self._current if self.phase(now) is Phase.UNCONFIRMED else None
+
+    def replaceable(self, fingerprint: str, now: float) -> Transaction | None:
+        """The change that waits here, if it is that node's own: it may send another one in its place at once."""
+        found = self.current(now)
+        return found if found is not None and found.sender.fingerprint == fingerprint else None
 
     def begin(self, offer: Offer, here: Here, now: float) -> None:
         """Start a transaction.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,12 @@ class Station:
         """Where the transaction is."""
         return self._receiver.phase(trio.current_time())
 
+    @property
+    def unconfirmed(self) -> tuple[str, ...]:
+        """Sections in force that go away unless they are confirmed."""
+        transaction = self._receiver.current(trio.current_time())
+        return tuple(transaction.digests) if transaction is not None else ()
+
     # --- a transaction -------------------------------------------------------------------------------------
 
     async def restore(self, offer: Offer) -> Received:
@@ -121,11 +127,32 @@ class Station:
             Fault: Nothing has been changed.
         """
         self._refuse_circle(offer)
+        offer = await self._replace(offer)
         self._receiver.begin(offer, self._here, trio.current_time())
         try:
             return await self._restore(offer)
         finally:
             self._receiver.abandon()
+
+    async def _replace(self, offer: Offer) -> Offer:
+        """Take back what the same node has sent and does not confirm any more; the offer in the light of that.
+
+        Raises:
+            Fault: It cannot be taken back.
+        """
+        async with self._settling:
+            replaced = self._receiver.replaceable(offer.sender.fingerprint, trio.current_time())
+            if replaced is None:
+                return offer
+            self._ctx.log.info("sync_replaced", sender=replaced.sender.name, revision=replaced.revision)
+            try:
+                await self._take_back(replaced)
+            except Fault as fault:
+                if fault.code != FaultCode.NO_TRANSACTION:  # gone by itself a moment ago
+                    raise
+        # What that node saw here was its own change, which is no drift.
+        base = {name: seen for name, seen in offer.base.items() if seen != replaced.digests.get(name)}
+        return replace(offer, base=base)
 
     async def _restore(self, offer: Offer) -> Received:
         picture = await self._facts.picture()

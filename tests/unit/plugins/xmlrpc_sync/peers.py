@@ -27,6 +27,7 @@ class Fake:
     hello: Data = field(default_factory=dict)
     revision: int = 7
     unconfirmed_s: float | None = None
+    unconfirmed: list[str] = field(default_factory=list)
     errors: dict[str, list[Exception | None]] = field(default_factory=dict)
     restored: Data = field(default_factory=dict)
     """Overrides members of the answer of restore_config_section."""
@@ -116,7 +117,12 @@ class Fake:
 
     def config_digest(self) -> Data:
         sections = {name: digest(data) for name, data in self.theirs.items()}
-        return {"revision": 40 + len(self.steps), "sections": sections, "drift": self.drift}
+        return {
+            "revision": 40 + len(self.steps),
+            "sections": sections,
+            "drift": self.drift,
+            "unconfirmed": self.unconfirmed,
+        }
 
     def restore_config_section(self, sections: dict[str, Data], how: Data) -> Data:
         self._staged = {name: json.loads(each["data"]) for name, each in sections.items()}
@@ -124,6 +130,7 @@ class Fake:
 
     def confirm_config(self, txn: str) -> Data:
         assert txn == "t1"
+        self.unconfirmed = []
         if not self.forgets:
             self.theirs = {**self.theirs, **self._staged}
             self.drift = {name: each for name, each in self.drift.items() if name not in self._staged}

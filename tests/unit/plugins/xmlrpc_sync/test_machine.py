@@ -56,6 +56,15 @@ def test_while_nothing_changes_only_digests_are_compared() -> None:
     assert known.revision == 40 + len(fake.steps)
 
 
+def test_what_nobody_has_confirmed_is_not_taken_for_in_sync() -> None:
+    fake, known = Fake(ours={"rules": RULES, "alias": NAMES}, theirs={"rules": RULES, "alias": NAMES}), Known()
+    look(fake, known)
+    fake.unconfirmed = ["rules"]
+    assert look(fake, known).pushed == ("rules",)
+    assert fake.unconfirmed == []
+    assert {fact.state for fact in known.sections.values()} == {SectionState.IN_SYNC}
+
+
 def test_what_changes_there_or_here_is_still_found() -> None:
     fake, known = Fake(ours={"rules": RULES}, theirs={"rules": RULES}), Known()
     look(fake, known)

@@ -54,6 +54,19 @@ def unconfirmed(now: float = 0.0) -> Receiver:
     return made
 
 
+def test_only_the_node_whose_change_waits_may_replace_it() -> None:
+    made = unconfirmed()
+    assert made.replaceable(FW3.fingerprint, 1.0) is None
+    found = made.replaceable(FW1.fingerprint, 1.0)
+    assert found is not None
+    assert found.txn == "t1"
+    with pytest.raises(Fault) as error:
+        made.begin(offer(sender=FW3), here(), 1.0)
+    assert error.value.code == FaultCode.BUSY
+    assert "fw2 is in the middle of a change by fw1" in error.value.message
+    assert made.replaceable(FW1.fingerprint, 11.0) is None, "its time is over"
+
+
 def code_of(error: pytest.ExceptionInfo[Fault]) -> int:
     return error.value.code
 

@@ -91,13 +91,32 @@ async def test_a_confirmation_that_is_repeated_before_the_first_has_ended_is_con
         assert paired.rules() == ["web"]
 
 
-async def test_two_pushes_at_once_do_not_mix(pair: Start) -> None:
-    async with pair() as paired:
+async def test_a_node_may_replace_its_own_change_at_once(pair: Start) -> None:
+    async with pair(rules={"fw2": rule("old")}, sync='on_drift = "refuse"') as paired:
         await paired.introduce()
-        await paired.restore("web")
-        refused = await refusal(paired, "dns")
-        assert (refused.code, paired.rules()) == (FaultCode.BUSY, ["web"])
-        assert "fw2 is in the middle of a change by fw1" in refused.message
+        first = await paired.restore("web", confirm_timeout=120)
+        async with paired.client() as client:
+            seen = await client.call("appliance.config_digest")
+            assert isinstance(seen, dict)
+            assert seen["unconfirmed"] == ["rules"]
+        second = await paired.restore("dns", base=seen["sections"])
+        assert (paired.rules(), second["kept"]) == (["dns"], []), "its own change is no drift"
+        with pytest.raises(Fault) as error:
+            await paired.confirm(first["txn"])
+        assert error.value.code == FaultCode.NO_TRANSACTION
+        await paired.confirm(second["txn"])
+        assert paired.rules() == ["dns"]
+        assert drift_alarm(paired) == ""
+
+
+async def test_a_sender_that_was_cut_off_in_the_middle_sends_again_at_once(pair: Start) -> None:
+    async with pair(rules={"fw2": rule("old")}) as paired:
+        await paired.introduce()
+        await paired.restore("web", confirm_timeout=120)
+        with trio.fail_after(30):
+            await paired.push("web")
+        assert await unconfirmed_s(paired) is None
+        assert paired.rules() == ["web"]
 
 
 async def test_a_push_waits_for_an_operator_who_has_not_confirmed_his_change(pair: Start) -> None:
