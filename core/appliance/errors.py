@@ -66,7 +66,8 @@ class Problem:
     message: str
     """What is wrong and, when it is not obvious, what would be right."""
     severity: str = "error"
-    """``"error"`` refuses the configuration, ``"warning"`` is only shown."""
+    """``"error"`` refuses the configuration, ``"warning"`` is only shown. ``"confirm"``: it is right, and the change to
+    it may cut off whoever makes it; refused unless it goes away by itself when nobody confirms it."""
     also: tuple[tuple[str | int, ...], ...] = ()
     """Further places that are part of the same problem (the other half of a conflict)."""
 

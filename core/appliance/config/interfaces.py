@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Protocol, runtime_checkable
 
 
@@ -21,6 +21,8 @@ class LogicalInterface:
     """As configured; `None` leaves the device's own."""
     gateways: tuple[IPv4Address | IPv6Address, ...] = ()
     """Of the default routes that are configured on it."""
+    routes: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks that further static routes reach through it."""
 
 
 @runtime_checkable

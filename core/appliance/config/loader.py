@@ -50,6 +50,8 @@ class Loaded:
     config: Config
     warnings: tuple[str, ...] = ()
     """Formatted like errors; they refuse nothing."""
+    risks: tuple[str, ...] = ()
+    """Formatted: why the change to it has to be confirmed. Only where the configuration in force is known."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Plugins left out by `load_tolerant`, each with its formatted problems."""
 
@@ -102,7 +104,9 @@ def load_whole(
     found = [*draft.problems, *(verify(config) if verify is not None else ())]
     if _errors(found):
         raise draft.report.refusal(found)
-    return Loaded(config=config, warnings=draft.formatted(found))
+    risks = [problem for problem in found if problem.severity == "confirm"]
+    notes = [problem for problem in found if problem.severity != "confirm"]
+    return Loaded(config=config, warnings=draft.formatted(notes), risks=draft.formatted(risks))
 
 
 def load_tolerant(
@@ -156,7 +160,7 @@ def head(text: str, *, path: str) -> tuple[NodeTable, PluginsTable]:
 
 
 def _errors(problems: Sequence[Problem]) -> list[Problem]:
-    return [problem for problem in problems if problem.severity != "warning"]
+    return [problem for problem in problems if problem.severity not in ("warning", "confirm")]
 
 
 class _Draft:

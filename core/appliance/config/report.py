@@ -49,7 +49,7 @@ class Report:
     def refusal(self, problems: Sequence[Problem]) -> ConfigError:
         """The error that says everything at once."""
         ordered = self.ordered(problems)
-        errors = [problem for problem in ordered if problem.severity != "warning"]
+        errors = [problem for problem in ordered if problem.severity not in ("warning", "confirm")]
         blocks = [self.format(problem) for problem in ordered[:PROBLEMS_SHOWN_MAX]]
         if len(ordered) > PROBLEMS_SHOWN_MAX:
             blocks.append(f"… and {len(ordered) - PROBLEMS_SHOWN_MAX} more")

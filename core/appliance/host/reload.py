@@ -26,6 +26,7 @@ from appliance.host import ruleset
 from appliance.host.alarms import SOURCE, PluginAlarms
 from appliance.host.loading import ConfigLoader
 from appliance.host.plugins import PluginFailure, PluginService
+from appliance.host.risks import refuse_risks
 from appliance.host.supervisor import AppliedServices
 
 if TYPE_CHECKING:
@@ -281,7 +282,7 @@ class Reloader:
             finally:
                 self._plugins.enable(self.config)
             self._checked = (text, before.config, loaded)
-            return loaded.warnings
+            return (*loaded.warnings, *loaded.risks)
 
     def shown(self) -> str:
         """The text in force without its secrets."""
@@ -335,6 +336,8 @@ class Reloader:
         kept = text if confirm_within_s is None else before.config.text
         try:
             loaded = self._load(text, before)
+            if confirm_within_s is None and not self._goes_back(text):
+                refuse_risks(loaded, lambda: self._plugins.enable(before.config))
             tables = changed_tables(before.config, loaded.config)
             after, services = await self._switch(before, loaded, bool(tables), kept=kept, comment=comment, who=who)
         except ApplianceError as error:
@@ -350,9 +353,13 @@ class Reloader:
             changed=True,
             tables=tables,
             services=services,
-            warnings=loaded.warnings,
+            warnings=(*loaded.warnings, *loaded.risks),
             confirm_within_s=confirm_within_s,
         )
+
+    def _goes_back(self, text: str) -> bool:
+        """Whether this is what was in force before the change that waits: nothing is less of a risk."""
+        return self._pending is not None and text == self._pending.before.config.text
 
     def _load(self, text: str, before: _Running) -> Loaded:
         if self._checked is not None and self._checked[0] == text and self._checked[1] is before.config:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -12,18 +12,18 @@ from typing import Any
 
 import trio
 
-from appliance.config import Config, ProvidesTraffic
+from appliance.config import Config
 from appliance.errors import ApplianceError
 from appliance.events import Health, RulesetLoaded
 from appliance.plugin import Check, Finding, NoProvider, Probe
 from appliance.plugin.ruleset import TABLE
-from appliance_firewall.automatic import IPV6, LOCKOUT_PORTS, PING
-from appliance_firewall.config import FirewallConfig, RuleTable
+from appliance_firewall import needs
+from appliance_firewall.automatic import LOCKOUT_PORTS
+from appliance_firewall.config import FirewallConfig
 from appliance_firewall.events import GetFirewallLog
-from appliance_firewall.expand import Conditions, protocol_numbers
-from appliance_firewall.matching import NUMBERS, Field
+from appliance_firewall.matching import NUMBERS
 from appliance_firewall.reading import Reading, reading_of
-from appliance_firewall.resolve import ANY, World, lockout_interface, world_of
+from appliance_firewall.resolve import World, lockout_interface, world_of
 
 ANSWER_S = 1.0
 RECENT_S = 600.0
@@ -110,7 +110,7 @@ async def operator_gets_in(config: Config, read: Read, _: Probe) -> Finding:
     name = lockout_interface(table, reading.world)
     if name:
         return Finding(health=Health.OK, what=f"ports 22 and 443 of this node are always reachable at {name}")
-    passed = [port for port in LOCKOUT_PORTS if any(_passes(table, reading, None, NUMBERS["tcp"], port))]
+    passed = [port for port in LOCKOUT_PORTS if any(needs.passes(table, reading, None, NUMBERS["tcp"], port))]
     if passed:
         ports = " and ".join(map(str, passed))
         return Finding(health=Health.OK, what=f"anti-lockout is off; own rules pass port {ports}")
@@ -124,15 +124,8 @@ async def operator_gets_in(config: Config, read: Read, _: Probe) -> Finding:
 
 async def own_traffic_passes(config: Config, read: Read, _: Probe) -> Finding:
     """Automatic rules that are replaced need a rule of the operator's in their place."""
-    table, reading = config[FirewallConfig], read(config)
-    missing = list(
-        dict.fromkeys(
-            f"{kind} at {interface}"
-            for kind, interface, protocol, port in _needed(config, reading.world)
-            if (not table.automatic or kind in table.replace)
-            and not any(_passes(table, reading, interface, protocol, port))
-        )
-    )
+    table = config[FirewallConfig]
+    missing = [f"{kind} at {interface}" for kind, interface in needs.missing(config, read(config))]
     if not missing:
         replaced = ", ".join(table.replace) if table.automatic else "all of them"
         text = f"own rules in the place of automatic ones ({replaced})" if replaced else "automatic rules"
@@ -143,50 +136,6 @@ async def own_traffic_passes(config: Config, read: Read, _: Probe) -> Finding:
         why="the nodes need it to hear of each other, and IPv6 needs its own ICMP",
         fix="Take it out of [firewall] replace (or set automatic = true), or add a rule that passes it.",
     )
-
-
-def _needed(config: Config, world: World) -> Iterator[tuple[str, str, int, int | None]]:
-    """Kind of the automatic rule, interface, number of the protocol, and port."""
-    for provider in config.all_providing(ProvidesTraffic):
-        for each in provider.own_traffic(world.interfaces):
-            families = {source.version for source in each.sources} or {4, 6}
-            for number in protocol_numbers(each.protocol) or ():
-                version = 6 if number == NUMBERS["icmpv6"] else 4
-                if each.protocol != "icmp" or version in families:
-                    yield each.name, each.interface, number, each.port
-    for link in world.links:
-        if link.interface in world.interfaces:
-            versions = {address.version for address in world.interfaces[link.interface].addresses}
-            yield from ((PING, link.interface, NUMBERS["icmp" if v == 4 else "icmpv6"], None) for v in sorted(versions))
-    for name, interface in world.interfaces.items():
-        if any(address.version == 6 for address in interface.addresses):
-            yield IPV6, name, NUMBERS["icmpv6"], None
-
-
-def _passes(
-    table: FirewallConfig, reading: Reading, interface: str | None, protocol: int, port: int | None
-) -> Iterator[RuleTable]:
-    """Rules that pass packets of this kind, at least some of them, to this node."""
-    for rule, meaning in zip(table.rule, reading.meanings, strict=True):
-        if rule.disabled or (rule.action, rule.direction) != ("pass", "in"):
-            continue
-        if interface is not None and not {interface, ANY}.intersection(meaning.interfaces):
-            continue
-        if any(_may_match(conditions, protocol, port) for conditions in meaning.matches):
-            yield rule
-
-
-def _may_match(conditions: Conditions, protocol: int, port: int | None) -> bool:
-    wanted = {Field.PROTOCOL: protocol, Field.DESTINATION_PORT: port}
-    for condition in conditions:
-        number = wanted.get(condition.field)
-        if condition.field is Field.DESTINATION_PORT and number is None:
-            return False  # ports are asked for, and this protocol has none
-        if number is None or condition.sets:
-            continue
-        if any(first <= number <= last for first, last in condition.ranges) is condition.inverted:
-            return False
-    return True
 
 
 # ------------------------------------------------------------------------------------------ the other nodes

@@ -8,7 +8,7 @@ from appliance.config import Config
 from appliance.errors import Problem
 from appliance.events import Event, Request
 from appliance.plugin import Check, Command, ConfigTable, Fragment, ImagePart, Service, SyncSection, hookimpl
-from appliance_firewall import checks, commands, events, sync, verify
+from appliance_firewall import checks, commands, events, needs, sync, verify
 from appliance_firewall.compile import fragment
 from appliance_firewall.config import FirewallConfig
 from appliance_firewall.reading import Memory
@@ -28,8 +28,9 @@ class Firewall:
         return ConfigTable(name="firewall", model=FirewallConfig, summary="What may pass, and what it is called.")
 
     @hookimpl
-    def appliance_verify(self, config: Config) -> list[Problem]:
-        return verify.verify(config, self._memory.reading(config))
+    def appliance_verify(self, config: Config, old: Config | None) -> list[Problem]:
+        reading = self._memory.reading(config)
+        return [*verify.verify(config, reading), *needs.cuts(config, reading, old)]
 
     @hookimpl
     def appliance_ruleset(self, config: Config) -> Fragment:

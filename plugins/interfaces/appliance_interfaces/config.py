@@ -91,6 +91,7 @@ class InterfacesConfig(Model, RootModel[dict[InterfaceName, InterfaceTable]]):
                 addresses=tuple(table.addresses),
                 mtu=table.mtu,
                 gateways=tuple(route.via for route in table.routes if route.to == DEFAULT_ROUTE and route.via),
+                routes=tuple(route.to for route in table.routes if not isinstance(route.to, str)),
             )
             for name, table in self.root.items()
         }

@@ -8,7 +8,7 @@ from appliance.config import Config
 from appliance.errors import Problem
 from appliance.events import Event, Request
 from appliance.plugin import Check, Command, ConfigTable, Service, hookimpl
-from appliance_xmlrpc_sync import checks, commands, events, listener, pairing, requests, sender, verify
+from appliance_xmlrpc_sync import checks, commands, events, guard, listener, pairing, requests, sender, verify
 from appliance_xmlrpc_sync.config import XmlrpcSyncConfig, listener_settings, sender_settings
 
 SUMMARY = "The shared configuration of the primary, verified, on all nodes."
@@ -24,8 +24,8 @@ class XmlrpcSync:
         return ConfigTable(name="xmlrpc_sync", model=XmlrpcSyncConfig, summary=SUMMARY)
 
     @hookimpl
-    def appliance_verify(self, config: Config) -> list[Problem]:
-        return verify.verify(config)
+    def appliance_verify(self, config: Config, old: Config | None) -> list[Problem]:
+        return [*verify.verify(config), *guard.cuts(config, old)]
 
     @hookimpl
     def appliance_services(self, config: Config) -> list[Service]:

@@ -71,17 +71,22 @@ def extra_rules(*descriptions: str) -> str:
     )
 
 
-def commit(lab: Lab, *descriptions: str, firewall: str = "") -> dict[str, Any]:
+def commit(lab: Lab, *descriptions: str, firewall: str = "", confirm_s: float = 0.0) -> dict[str, Any]:
     """Make these the further rules of fw1, and reload.
 
     Args:
         lab: The cluster.
         descriptions: Of the rules.
         firewall: Further keys of ``[firewall]``.
+        confirm_s: Confirm it within this time; 0: it needs none.
     """
     whole = node_toml(lab.topology, "fw1", settings(lab.topology, extra=extra_rules(*descriptions))["fw1"])
     lab.config_path("fw1").write_text(whole.replace("[firewall]\n", f"[firewall]\n{firewall}\n"))
-    return dict(lab.request("fw1", "config", "reload"))
+    if not confirm_s:
+        return dict(lab.request("fw1", "config", "reload"))
+    report = dict(lab.request("fw1", "config", "reload", "--confirm", str(confirm_s)))
+    lab.request("fw1", "config", "confirm")
+    return report
 
 
 def on_disk(lab: Lab, node: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from appliance.errors import ApplianceError
 from appliance.lab import Lab
 from appliance.lab.waiting import wait_until
 from tests.netns.sync.clusters import (
@@ -145,7 +146,10 @@ def test_a_configuration_that_would_cut_the_nodes_off_is_taken_back_by_the_node_
     in_sync(pair)
     before = on_disk(pair, "fw2")
     # The rule that lets the nodes in is left out, and none takes its place.
-    commit(pair, *rules(before), firewall='replace = ["sync"]')
+    with pytest.raises(ApplianceError, match="no rule would pass sync at sync any more") as refused:
+        commit(pair, *rules(before), firewall='replace = ["sync"]')
+    assert "'appliance config reload --confirm 120'" in refused.value.hint
+    commit(pair, *rules(before), firewall='replace = ["sync"]', confirm_s=60)
     wait_until(lambda: sync(pair)["peers"][0]["cause"] == "cut", "it is noticed", SETTLE_S)
     (row,) = sync(pair)["peers"]
     assert "cannot be reached when it has the new configuration, and takes it back by itself" in row["error"]

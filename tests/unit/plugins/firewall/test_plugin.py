@@ -48,7 +48,7 @@ def test_all_its_hooks_together_read_each_rule_once(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(reading, "verify_rule", noticed)
     plugin, config = Firewall(), config_of(**TABLE)
-    plugin.appliance_verify(config)
+    plugin.appliance_verify(config, None)
     plugin.appliance_ruleset(config)
     plugin.appliance_services(config)
     plugin.appliance_checks(config)

@@ -1,0 +1,31 @@
+"""Changes that may cut off whoever makes them: they have to be able to go away by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from appliance.config.loader import Loaded
+from appliance.errors import ConfigError
+
+SUGGESTED_S = 120
+"""Time to find out whether everything can still be reached."""
+
+
+def refuse_risks(loaded: Loaded, restore: Callable[[], None]) -> None:
+    """Refuse a change for good that a plugin wants confirmed (`Problem.severity`).
+
+    Args:
+        loaded: The new configuration.
+        restore: Makes the plugins of the one in force the enabled ones again.
+
+    Raises:
+        ConfigError: With every reason.
+    """
+    if not loaded.risks:
+        return
+    restore()
+    raise ConfigError(
+        "\n".join(loaded.risks),
+        hint=f"Nothing has been changed. If it is meant, let it go away by itself: 'appliance config reload --confirm "
+        f"{SUGGESTED_S}', look whether all nodes are still reached, then 'appliance config confirm'.",
+    )
