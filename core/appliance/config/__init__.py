@@ -17,6 +17,7 @@ from appliance.config.vocabulary import Address as Address
 from appliance.config.vocabulary import Alias as Alias
 from appliance.config.vocabulary import ClusterLink as ClusterLink
 from appliance.config.vocabulary import Gateway as Gateway
+from appliance.config.vocabulary import NamesSections as NamesSections
 from appliance.config.vocabulary import ProvidesAliases as ProvidesAliases
 from appliance.config.vocabulary import ProvidesClusterLink as ProvidesClusterLink
 from appliance.config.vocabulary import ProvidesGateways as ProvidesGateways

@@ -106,6 +106,13 @@ def shared(data: Mapping[str, Any], models: Models) -> Data:
     return {name: _shared(table, _Shape([models[name]])) if name in models else table for name, table in data.items()}
 
 
+def present(data: Mapping[str, Any], keys: Sequence[Sequence[str]], models: Models) -> Data:
+    """Those tables of a section of which nothing travels but that they are there: that switches a plugin on."""
+    names = dict.fromkeys(key[0] for key in keys if key[0] in data)
+    whole = shared({name: data[name] for name in names}, models)
+    return {name: {} for name, table in whole.items() if table == {}}
+
+
 def _shared(value: Any, shape: _Shape) -> Any:
     if isinstance(value, Mapping):
         inner = {
@@ -113,8 +120,8 @@ def _shared(value: Any, shape: _Shape) -> Any:
             for key, each in value.items()
             if not shape.is_local(key) and not _stays(each)
         }
-        # A table of which nothing travels is not there for others; one that is empty is.
-        return {key: each for key, each in inner.items() if each != {} or value[key] == {}}
+        # A table or list of which nothing travels is not there for others; one that is empty is.
+        return {key: each for key, each in inner.items() if each not in ({}, []) or value[key] == each}
     if isinstance(value, list):
         return [_shared(item, shape.inner(0)) for item in value if not _stays(item)]
     return value

@@ -159,6 +159,15 @@ class ProvidesTraffic(Protocol):
 
 
 @runtime_checkable
+class NamesSections(Protocol):
+    """A table that names sections of the synchronized configuration; the core checks that there are such."""
+
+    def named_sections(self) -> Mapping[tuple[str | int, ...], str]:
+        """Names by the path at which they stand."""
+        ...
+
+
+@runtime_checkable
 class ProvidesPairing(Protocol):
     """A table whose plugin pairs the nodes and answers `appliance.events.GetKeys`."""
 

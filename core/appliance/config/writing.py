@@ -20,7 +20,7 @@ _HEADER = re.compile(r"\n[ \t]*\[\[?[ \t]*(\"[^\"\n]*\"|'[^'\n]*'|[A-Za-z0-9_-]+
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def rewritten(text: str, tables: Mapping[str, Any], data: Mapping[str, Any] | None = None) -> str:
+def rewritten(text: str, tables: Mapping[str, Mapping[str, Any] | None], data: Mapping[str, Any] | None = None) -> str:
     """The text of a configuration file with these tables as given.
 
     Other tables are kept to the letter. Of a table that changes, comments and order survive where nothing changes, if
@@ -28,15 +28,15 @@ def rewritten(text: str, tables: Mapping[str, Any], data: Mapping[str, Any] | No
 
     Args:
         text: A valid file.
-        tables: Whole tables by name; an empty one is removed from the file.
+        tables: Whole tables by name; ``None`` removes one from the file.
         data: What the text says, if that is known.
     """
     data = tomli.loads(text) if data is None else data
-    changed = {name: table for name, table in tables.items() if data.get(name, {}) != table}
+    changed = {name: table for name, table in tables.items() if data.get(name) != table}
     if not changed:
         return text
     if len(text) + len(repr(changed)) > CAREFUL_MAX:
-        wanted = {name: table for name, table in {**data, **changed}.items() if table != {}}
+        wanted = {name: table for name, table in {**data, **changed}.items() if table is not None}
         spliced = _spliced(text, changed)
         with suppress(tomli.TOMLDecodeError):  # a line that looked like a header was none
             if tomli.loads(spliced) == wanted:
@@ -47,14 +47,14 @@ def rewritten(text: str, tables: Mapping[str, Any], data: Mapping[str, Any] | No
 # --- key by key --------------------------------------------------------------------------------------------
 
 
-def _edited(text: str, tables: Mapping[str, Any]) -> str:
+def _edited(text: str, tables: Mapping[str, Mapping[str, Any] | None]) -> str:
     document = tomlkit.parse(text)
     for name, table in tables.items():
-        if not table and name in document:
-            del document[name]
+        if table is None:
+            document.pop(name, None)
         elif name in document and isinstance(document[name], Table):
             _update(document[name], table)
-        elif table:
+        else:
             document[name] = table
     return tomlkit.dumps(document)
 
@@ -82,7 +82,7 @@ def _plain(value: Any) -> Any:
 # --- table by table ----------------------------------------------------------------------------------------
 
 
-def _spliced(text: str, tables: Mapping[str, Any]) -> str:
+def _spliced(text: str, tables: Mapping[str, Mapping[str, Any] | None]) -> str:
     """Cut the tables out and put new ones in their place.
 
     A line that looks like a header may stand inside of a string: whoever calls compares what became of it.
@@ -96,8 +96,11 @@ def _spliced(text: str, tables: Mapping[str, Any]) -> str:
             parts.append(text[start : starts[number + 1]])
         elif name not in written:
             written.add(name)
-            parts.append("".join(_table((name,), tables[name])) + "\n" if tables[name] else "")
-    rest = ["".join(_table((name,), table)) for name, table in tables.items() if table and name not in written]
+            table = tables[name]
+            parts.append("".join(_table((name,), table)) + "\n" if table is not None else "")
+    rest = [
+        "".join(_table((name,), table)) for name, table in tables.items() if table is not None and name not in written
+    ]
     return "".join(parts) + "".join(f"\n{each}" for each in rest)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from appliance.config.loader import Loaded, Unavailable, load_tolerant, load_whole
 from appliance.config.model import Config, Model
+from appliance.config.vocabulary import NamesSections
 from appliance.errors import Problem
 from appliance.host.alarms import why_it_does_not_run
 from appliance.host.plugins import PluginState
@@ -71,7 +72,20 @@ class ConfigLoader:
 
     def _verify(self, config: Config, old: Config | None) -> list[Problem]:
         self._plugins.enable(config)
-        return self._plugins.verify(config, old)
+        return [*self._plugins.verify(config, old), *self._sections(config)]
+
+    def _sections(self, config: Config) -> list[Problem]:
+        """Names of sections that no installed plugin declares: what was to stay here would travel."""
+        tables = config.all_providing(NamesSections)
+        named = {path: name for table in tables for path, name in table.named_sections().items()}
+        if not named:
+            return []
+        known = sorted(section.name for _, section in self._plugins.sync_sections())
+        return [
+            Problem(path=path, message=f"there is no section {name!r}; there are {', '.join(known) or 'none'}")
+            for path, name in named.items()
+            if name not in known
+        ]
 
     def _required(self, config: Config) -> list[Problem]:
         """Only warnings: a file may be checked on a machine that lacks a plugin, and such a node runs, demoted."""

@@ -17,7 +17,7 @@ import trio
 
 from appliance.config import Config, ProvidesInterfaces
 from appliance.config.compare import changed_keys
-from appliance.config.sections import Data, canonical, digest, merged, put, shared, take
+from appliance.config.sections import Data, canonical, digest, merged, present, put, shared, take
 from appliance.config.syntax import parse
 from appliance.config.writing import rewritten
 from appliance.errors import RefusedError
@@ -182,7 +182,7 @@ def _sections_of(
 ) -> tuple[Section, ...]:
     found = []
     for owner, section in declared:
-        part = shared(take(data, section.keys), models)
+        part = present(data, section.keys, models) | shared(take(data, section.keys), models)
         if mirror is not None:
             part = dict(section.outbound(part, mirror))
         found.append(Section(name=section.name, owner=owner, digest=digest(part), data=Hidden(part)))
@@ -218,5 +218,9 @@ def _with_sections(text: str, data: Data, chosen: list[tuple[SyncSection, Data]]
             )
         own = take(new, section.keys)
         new = put(new, section.keys, merged(take(part, section.keys), own, models))
+    for _, part in chosen:
+        for name in part:
+            new.setdefault(name, {})
+    sent = {name for _, part in chosen for name in part}
     names = dict.fromkeys(key[0] for section, _ in chosen for key in section.keys)
-    return rewritten(text, {name: new.get(name, {}) for name in names}, data)
+    return rewritten(text, {name: new.get(name) or ({} if name in sent else None) for name in names}, data)

@@ -24,6 +24,10 @@ from appliance_xmlrpc_sync.settings import PAIRING_OFFSET, PORT, Account, Listen
 PEERS_MAX = 7
 """A cluster of eight nodes."""
 SECTIONS_MAX = 64
+LARGE = 4_000_000
+"""Characters of a configuration from which on it is said that it is large."""
+SECTIONS_BYTES_MAX = 12 << 20
+"""Of all sections of a push: they travel as base64 in a body of at most `appliance.rpc.BODY_MAX`."""
 UserName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}$")]
 """No colon: HTTP separates user and password by it."""
 SectionName = Annotated[str, Field(min_length=1, max_length=64)]
@@ -55,6 +59,10 @@ class XmlrpcSyncConfig(Model):
     def cluster_link(self) -> ClusterLink:
         """The sync interface and the nodes this one sends to (`appliance.config.ProvidesClusterLink`)."""
         return ClusterLink(interface=self.interface, peers=tuple(self.peers))
+
+    def named_sections(self) -> dict[tuple[str | int, ...], str]:
+        """Sections that are off (`appliance.config.NamesSections`)."""
+        return {("xmlrpc_sync", "off", place): name for place, name in enumerate(self.off)}
 
     def pairs_nodes(self) -> bool:
         """Keys of the cluster come from here (`appliance.config.ProvidesPairing`)."""
@@ -135,6 +143,18 @@ def sender_settings(config: Config) -> SenderSettings:
         off=tuple(table.off),
         on_drift=table.on_drift,
         confirm_s=table.confirm,
+        large=size_warning(config),
+    )
+
+
+def size_warning(config: Config) -> str:
+    """What is to be said about the size of the configuration; empty while it is not large."""
+    size = len(config.text)
+    if size <= LARGE:
+        return ""
+    return (
+        f"the configuration has {size / 1e6:.1f} MB: a push takes seconds, and above {SECTIONS_BYTES_MAX / 1e6:.0f} MB "
+        "the peers refuse it; make large aliases smaller, or turn sections off (`xmlrpc_sync.off`)"
     )
 
 

@@ -88,6 +88,7 @@ def document(
         "remedy": worst["remedy"] if worst else None,
         "policy": settings.policy,
         "on_drift": settings.on_drift,
+        "warning": settings.large or None,
         "api": f"{API.major}.{API.minor}",
         "peers": rows,
     }
@@ -145,6 +146,8 @@ def render(data: Mapping[str, Any]) -> str:
     blocks = [head]
     if data["state"] == "off":
         blocks.append("this node sends its configuration to nobody (xmlrpc_sync.peers is empty)")
+    if data["warning"] and data["peers"]:
+        blocks.append(f"warning: {data['warning']}")
     blocks += ["\n".join(_lines(row)) for row in data["peers"]]
     received = data.get("received")
     if received:

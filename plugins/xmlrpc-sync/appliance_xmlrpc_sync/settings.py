@@ -73,3 +73,5 @@ class SenderSettings:
     """Sections that are not sent."""
     on_drift: OnDrift = "overwrite"
     confirm_s: float = 10.0
+    large: str = ""
+    """What is to be said about the size of the configuration; empty while it is not large."""

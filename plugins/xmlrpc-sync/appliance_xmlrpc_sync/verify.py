@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from appliance.config import Config, LogicalInterface, ProvidesInterfaces
 from appliance.errors import Problem
-from appliance_xmlrpc_sync.config import XmlrpcSyncConfig, accounts_of
+from appliance_xmlrpc_sync.config import XmlrpcSyncConfig, accounts_of, size_warning
 
 TABLE = "xmlrpc_sync"
 
@@ -15,7 +15,7 @@ def verify(config: Config) -> list[Problem]:
     """Every problem of the table in the light of the whole configuration."""
     table = config[XmlrpcSyncConfig]
     provider = config.providing(ProvidesInterfaces)
-    problems = [*_accounts(config), *_once(table)]
+    problems = [*_accounts(config), *_once(table), *_size(config)]
     if provider is None:
         message = "synchronization needs an [interfaces] table that declares its interface"
         return [*problems, Problem(path=(TABLE,), message=message)]
@@ -34,6 +34,11 @@ def _accounts(config: Config) -> Iterator[Problem]:
             f"nobody may push to this node: its own users with a password are {names}, and they may only look or are "
             'disabled; give one of them the role "sync"'
         )
+        yield Problem(path=(TABLE,), message=message, severity="warning")
+
+
+def _size(config: Config) -> Iterator[Problem]:
+    if config[XmlrpcSyncConfig].peers and (message := size_warning(config)):
         yield Problem(path=(TABLE,), message=message, severity="warning")
 
 

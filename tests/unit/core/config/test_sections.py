@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from appliance.config import Model, Scope
-from appliance.config.sections import digest, merged, put, shared, take
+from appliance.config.sections import digest, merged, present, put, shared, take
 from appliance.errors import RefusedError
 
 
@@ -106,6 +106,15 @@ def test_parts_of_a_table_are_taken_and_put_back_without_touching_the_rest() -> 
         "carp": {"x": 1},
     }
     assert put({}, (("firewall", "rule"),), {}) == {}
+
+
+def test_a_table_of_which_nothing_travels_is_present_with_nothing_in_it() -> None:
+    keys = (("sample", "item"), ("other", "x"))
+    assert present({"sample": {}}, keys, MODELS) == {"sample": {}}
+    assert present({"sample": {"own": "x", "item": [{"name": "a", "nosync": True}]}}, keys, MODELS) == {"sample": {}}
+    assert present({"sample": {"item": []}}, keys, MODELS) == {}
+    assert present({"sample": {"password": "x"}}, keys, MODELS) == {}
+    assert present({"node": {}}, keys, MODELS) == {}
 
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])

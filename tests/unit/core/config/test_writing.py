@@ -38,7 +38,7 @@ def test_comments_survive_where_nothing_changes() -> None:
 
 
 def test_tables_come_and_go() -> None:
-    text = rewritten(TEXT, {"sample": {}, "fresh": {"a": 1, "b": [{"c": 2}]}})
+    text = rewritten(TEXT, {"sample": None, "fresh": {"a": 1, "b": [{"c": 2}]}})
     assert tomllib.loads(text) == {"node": {"name": "fw2"}, "fresh": {"a": 1, "b": [{"c": 2}]}}
 
 
@@ -55,7 +55,14 @@ def test_in_a_large_file_all_other_tables_are_kept_to_the_letter() -> None:
     assert tomllib.loads(text) == {"node": {"name": "fw2"}, "sample": new, "other": {"x": 1}, "fresh": {"a": 1}}
     assert "# its name" in text
     assert "[other]  # kept" in text
-    assert tomllib.loads(rewritten(LARGE, {"sample": {}})) == {"node": {"name": "fw2"}, "other": {"x": 1}}
+    assert tomllib.loads(rewritten(LARGE, {"sample": None})) == {"node": {"name": "fw2"}, "other": {"x": 1}}
+
+
+@pytest.mark.parametrize("whole", [TEXT, LARGE])
+def test_a_table_that_is_empty_is_there(whole: str) -> None:
+    text = rewritten(whole, {"sample": {}, "fresh": {}})
+    assert tomllib.loads(text) == {**tomllib.loads(whole), "sample": {}, "fresh": {}}
+    assert rewritten(text, {"fresh": {}}) == text
 
 
 def test_a_line_in_a_string_that_looks_like_a_header_does_no_harm() -> None:

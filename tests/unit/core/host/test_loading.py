@@ -9,7 +9,7 @@ from appliance.errors import ConfigError, Problem
 from appliance.host.discovery import Found
 from appliance.host.loading import ConfigLoader
 from appliance.host.plugins import Plugins
-from appliance.plugin import ConfigTable, hookimpl
+from appliance.plugin import ConfigTable, SyncSection, hookimpl
 
 NODE = '[node]\nname = "fw1"\n'
 
@@ -108,3 +108,32 @@ def test_a_required_plugin_that_does_not_run_is_a_warning_at_its_line() -> None:
 
 def test_models_are_known_by_table_for_redaction() -> None:
     assert made()[1].models() == {"alpha": AlphaTable}
+
+
+class Off(Model):
+    """Names sections."""
+
+    off: list[str] = []
+
+    def named_sections(self) -> dict[tuple[str | int, ...], str]:
+        return {("off", "off", place): name for place, name in enumerate(self.off)}
+
+
+class Sections:
+    api = (1, 0)
+
+    @hookimpl
+    def appliance_config(self) -> ConfigTable:
+        return ConfigTable(name="off", model=Off, summary="x")
+
+    @hookimpl
+    def appliance_sync_sections(self) -> list[SyncSection]:
+        return [SyncSection(name="rules", keys=(("alpha", "rule"),))]
+
+
+def test_a_section_that_nobody_declares_is_refused_with_its_line_and_those_there_are() -> None:
+    loader = ConfigLoader(Plugins([Found(name="off", distribution="d", factory=Sections)]))
+    loader.strict(NODE + '[off]\noff = ["rules"]\n', path="x", old=None)
+    with pytest.raises(ConfigError) as refused:
+        loader.strict(NODE + '[off]\noff = ["rules",\n  "ruls"]\n', path="x", old=None)
+    assert refused.value.message.startswith("x:5:3: off.off[1]: there is no section 'ruls'; there are rules\n")

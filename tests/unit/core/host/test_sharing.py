@@ -13,6 +13,7 @@ import trio
 import trio.testing
 
 from appliance.config import Config, Model, Scope
+from appliance.config.sections import digest
 from appliance.errors import ConfigError, Problem, RefusedError
 from appliance.events.config import (
     ApplyConfig,
@@ -113,6 +114,22 @@ def test_sections_of_one_node_get_into_another_which_keeps_its_own(tmp_path: Pat
             after = await two.bus.call(GetSections())
             assert [each.digest for each in after] == [each.digest for each in sections]
             assert [each.digest for each in before] != [each.digest for each in sections]
+
+    run(main)
+
+
+def test_an_empty_table_travels_and_so_does_its_absence(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with nodes(tmp_path, '[node]\nname = "fw1"\n[alpha]\n', '[node]\nname = "fw2"\n') as (one, two):
+            assert two.config.get(Table) is None
+            for owner, tables in ((one, {"alpha": {}}), (None, {})):
+                theirs = {each.name: each for each in await owner.bus.call(GetSections())} if owner else {}
+                sections = {"rules": theirs["rules"].data.value if owner else {}}
+                prepared = await two.bus.call(PrepareSections(sections=Hidden(sections)))
+                assert tomllib.loads(prepared.value) == {"node": {"name": "fw2"}, **tables}
+                await two.bus.call(ApplyConfig(text=prepared, comment="from fw1", who="fw1"))
+                (now,) = [each.digest for each in await two.bus.call(GetSections()) if each.name == "rules"]
+                assert now == digest(sections["rules"])
 
     run(main)
 

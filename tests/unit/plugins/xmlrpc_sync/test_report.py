@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from appliance.plugin import Node
@@ -151,6 +151,13 @@ def test_what_came_of_sync_now() -> None:
         "  -> start it",
         "fw2: the change on this node waits to be confirmed and travels then",
     ]
+
+
+def test_a_large_configuration_is_said_to_be_large() -> None:
+    data = document([Peer()], replace(SETTINGS, large="it has 6 MB"), node=FW1, revision=7, now=100.0)
+    assert data["warning"] == "it has 6 MB"
+    assert "\n\nwarning: it has 6 MB\n\n" in render(data)
+    assert "warning" not in render(document([Peer()], SETTINGS, node=FW1, revision=7, now=100.0))
 
 
 def test_the_screen_of_differences() -> None:

@@ -9,8 +9,9 @@ import pytest
 from appliance.config import Config, Model
 from appliance.config.model import NodeTable
 from appliance.errors import Problem
+from appliance.rpc import BODY_MAX
 from appliance.testing import LogicalInterfaces
-from appliance_xmlrpc_sync.config import XmlrpcSyncConfig
+from appliance_xmlrpc_sync.config import SECTIONS_BYTES_MAX, XmlrpcSyncConfig, sender_settings
 from appliance_xmlrpc_sync.verify import verify
 from tests.unit.plugins.xmlrpc_sync.nodes import Users
 from tests.unit.plugins.xmlrpc_sync.test_config import HASH
@@ -84,6 +85,22 @@ def test_a_node_to_which_nobody_may_push_is_pointed_out() -> None:
     assert "are admin, and they may only look or are disabled" in found.message
     assert 'the role "sync"' in found.message
     assert problems(users=Users(role={"eye": "viewer", "alice": "operator"}, hash=HASH)) == []
+
+
+def test_a_large_configuration_is_pointed_out_where_it_is_sent() -> None:
+    tables: dict[str, Model] = {
+        "xmlrpc_sync": XmlrpcSyncConfig.model_validate({"interface": "sync", "peers": ["172.16.1.3"]}),
+        "interfaces": LogicalInterfaces.of(sync="172.16.1.2/24"),
+    }
+    large = Config(tables, node=NodeTable(name="fw1"), text="#" * 4_200_000)
+    (found,) = verify(large)
+    assert (found.path, found.severity) == (("xmlrpc_sync",), "warning")
+    assert "the configuration has 4.2 MB" in found.message
+    assert "above 13 MB the peers refuse it" in found.message
+    assert sender_settings(large).large == found.message
+    small = Config(tables, node=NodeTable(name="fw1"), text="#" * 4_000_000)
+    assert (verify(small), sender_settings(small).large) == ([], "")
+    assert SECTIONS_BYTES_MAX == BODY_MAX * 3 // 4
 
 
 def test_a_section_that_is_off_twice_is_only_pointed_out() -> None:
