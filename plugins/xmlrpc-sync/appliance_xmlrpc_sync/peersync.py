@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -22,6 +23,9 @@ from appliance_xmlrpc_sync.vocabulary import Answer, Known, Outcome, Step, Task,
 
 ATTEMPT_MAX_S = 300.0
 """For one look with its push, whatever happens; every call has shorter deadlines of its own."""
+QUESTIONS = frozenset({"host_firmware_version", "config_digest"})
+QUESTION_S = 30.0
+"""For what a peer answers from memory; digests of a new configuration of 10 MB take some seconds."""
 UNCONFIRMED_S = 1.0
 """Between looks whether this node's own change has been confirmed."""
 
@@ -180,9 +184,18 @@ class PeerSync:
             case vocabulary.Call(method=method, params=params, fresh=fresh):
                 if fresh:
                     await client.aclose()
-                sent = time.time()
-                value = await client.call(PREFIX + method, *params)
-                return Answer(value=value, sent=sent, received=time.time())
+                return await self._call(client, method, params)
+
+    async def _call(self, client: Client, method: str, params: tuple[object, ...]) -> Answer:
+        sent = time.time()
+        with trio.move_on_after(QUESTION_S if method in QUESTIONS else math.inf):
+            value = await client.call(PREFIX + method, *params)
+            return Answer(value=value, sent=sent, received=time.time())
+        raise SyncError(
+            Cause.SILENT,
+            f"{self.label} has accepted the connection and not answered {method} within {QUESTION_S:g} s",
+            hint="Look whether the other node is overloaded or hangs.",
+        )
 
     async def _ask(self, request: Request[Any]) -> object:
         try:

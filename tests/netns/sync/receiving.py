@@ -7,9 +7,12 @@ import http.client
 import json
 import ssl
 import xmlrpc.client
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
+from appliance.identity.passwords import hash_password
 from appliance.lab import Lab, netns
 from appliance.lab.config import NodeSettings
 
@@ -67,6 +70,33 @@ def talk(lab: Lab, work: Callable[[Any], T], *, tls: ssl.SSLContext | None = Non
             return work(proxy.appliance)
 
     return netns.inside(lab.topology.namespace("fw1"), inside)
+
+
+def outsider(lab: Lab, *, user: str = "", password: str = "") -> dict[str, Any]:
+    """What a client of another language gets from fw2 with the identity of fw1."""
+    folder = lab.state_dir("fw1") / "xmlrpc-sync" / "identity"
+    files = [folder / "own.pem", folder / "own.key", folder / "peers" / "fw2.pem"]
+    script = Path(__file__).with_name("outsider.rb")
+    found = lab.exec("fw1", "ruby", str(script), FW2, str(PORT), *map(str, files), user, password)
+    return dict(json.loads(found.stdout))
+
+
+@contextmanager
+def with_users(lab: Lab, **roles: str) -> Iterator[None]:
+    """While the block lasts fw2 has these users of its own with their roles; the password of each is its name."""
+    path = lab.config_path("fw2")
+    before = path.read_text()
+    tables = [
+        f'\n[users.{name}]\nrole = "{role}"\nnosync = true\nhash = "{hash_password(name)}"\n'
+        for name, role in roles.items()
+    ]
+    path.write_text(before + "".join(tables))
+    lab.request("fw2", "config", "reload")
+    try:
+        yield
+    finally:
+        path.write_text(before)
+        lab.request("fw2", "config", "reload")
 
 
 def aliases(number: int, size: int = 20) -> dict[str, Any]:

@@ -26,8 +26,10 @@ from tests.netns.sync.receiving import (
     introduce,
     is_reachable,
     offer,
+    outsider,
     push,
     talk,
+    with_users,
 )
 
 KILLS = 10
@@ -80,6 +82,23 @@ def test_the_client_of_the_standard_library_pushes_a_section(lab: Lab) -> None:
     assert "192.0.2.1" in lab.config_path("fw2").read_text()
     listed = lab.exec("fw2", "nft", "list", "set", "inet", "appliance", "alias_list_0_v4").stdout
     assert "192.0.2.1" in listed
+
+
+def test_a_client_of_another_language_calls_the_methods_and_gets_faults(lab: Lab) -> None:
+    push(lab, aliases(7, size=1))
+    with with_users(lab, admin="sync", eye="viewer"):
+        wait_until(lambda: "error" not in outsider(lab, user="admin", password="admin"), "it is let in", BACK_S)
+        said = outsider(lab, user="admin", password="admin")
+        hello = said["host_firmware_version"]
+        assert (hello["product"], hello["node"], hello["role"]) == ("ha-appliance", "fw2", "secondary")
+        assert said["config_digest"]["sections"]["aliases"] == said["sync_status"]["sections"]["aliases"]["digest"]
+        assert abs(said["ping"]["skew"]) < 1.0
+        assert said["aliases"] == aliases(7, size=1)
+        assert said["fault"] == [-20, "fw2 knows no section 'no such'"]
+        assert "401" in outsider(lab, user="admin", password="wrong")["error"]
+        refused = outsider(lab, user="eye", password="eye")
+        assert "the user eye may not change or read the configuration of this node" in refused["error"]
+        assert "digest" in str(refused["sync_status"]), "looking is allowed"
 
 
 def test_a_client_without_a_pinned_certificate_gets_nothing(lab: Lab) -> None:

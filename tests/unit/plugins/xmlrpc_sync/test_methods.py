@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from appliance.config.sections import digest
 from appliance.rpc import Fault, FaultCode
-from appliance_xmlrpc_sync.methods import parse_offer
+from appliance_xmlrpc_sync.methods import Methods, parse_offer
 from appliance_xmlrpc_sync.receiver import Sender
 from tests.unit.plugins.xmlrpc_sync.nodes import Pair, Start, rule, section, send, user_table
 
@@ -131,3 +132,23 @@ def test_an_offer_without_wishes_waits_ten_seconds_and_forces_nothing() -> None:
     assert (offer.confirm_s, offer.force, offer.base, offer.reason) == (10.0, False, {}, "")
     assert offer.parts["rules"].sha256 == "ab" * 32
     assert len(parse_offer({}, {"reason": "x" * 1000}, FW1).reason) == 200
+
+
+README = (Path(__file__).parents[4] / "plugins" / "xmlrpc-sync" / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_fault_is_documented_by_its_number() -> None:
+    documented = {int(number) for number in re.findall(r"^\| (-\d+) \|", README, re.MULTILINE)}
+    assert documented == {int(code) for code in FaultCode}
+
+
+async def test_every_method_that_is_served_is_documented_and_no_other(pair: Start) -> None:
+    documented = set(re.findall(r"^\| `(\w+)\(", README, re.MULTILINE)) - {"pair"}
+    async with pair() as paired:
+        await paired.introduce()
+        for name in documented:
+            refused = await fault(paired, name, 1, 2, 3)
+            assert refused.code == FaultCode.PARAMETERS, name
+        assert (await fault(paired, "pair", {})).code == FaultCode.NO_METHOD, "it has a port of its own"
+    served = Methods.__new__(Methods).table()
+    assert documented == {"rotate", *(method.removeprefix("appliance.") for method in served)}

@@ -18,7 +18,9 @@ from appliance.testing import RunningNode, eventually
 from appliance.testing.capture import capturing
 from appliance.testing.machines import Machine
 from appliance.testing.reporting import single_failure
+from appliance_xmlrpc_sync import peersync
 from appliance_xmlrpc_sync.events import PeersPaired
+from appliance_xmlrpc_sync.facts import Facts
 from appliance_xmlrpc_sync.kept import copies
 from appliance_xmlrpc_sync.plugin import XmlrpcSync
 from tests.unit.plugins.xmlrpc_sync.nodes import (
@@ -412,6 +414,25 @@ async def test_or_it_is_refused_until_an_operator_forces_it(tmp_path: Path) -> N
         ]
         row = await made.now("sync now --force")
         assert (row["error"], made.there()) == (None, "a")
+
+
+async def test_a_peer_that_accepts_and_does_not_answer_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: object) -> object:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    monkeypatch.setattr(peersync, "QUESTION_S", 0.2)
+    async with sending(tmp_path) as made:
+        await made.arrives("a")
+        await made.until(in_sync)
+        with monkeypatch.context() as patched:
+            patched.setattr(Facts, "picture", never)
+            row = await made.now()
+        assert row["cause"] == "silent"
+        assert row["error"] == "fw2 has accepted the connection and not answered config_digest within 0.2 s"
+        assert "overloaded or hangs" in row["remedy"]
 
 
 async def test_differences_to_a_peer_that_is_away_are_its_error(tmp_path: Path) -> None:
