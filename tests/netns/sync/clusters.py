@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from appliance.errors import ApplianceError
 from appliance.lab import Lab, NodeSettings, Topology
 from appliance.lab.config import node_toml
 from appliance.lab.lab import unique_name
@@ -57,7 +58,10 @@ def in_sync(lab: Lab, deadline_s: float = SETTLE_S) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def look() -> bool:
-        found.update(sync(lab))
+        try:
+            found.update(sync(lab))
+        except ApplianceError:  # it is being killed, or starts
+            return False
         return found["state"] == "in-sync" and not any(row["busy"] for row in found["peers"])
 
     wait_until(look, "every peer is in sync", deadline_s)

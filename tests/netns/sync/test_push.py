@@ -28,8 +28,8 @@ from tests.netns.sync.clusters import (
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
-POINTS = 10
-"""Moments of a push at which a node is killed; more are in the benchmark."""
+POINTS = 6
+"""Moments of a push at which a node is killed; many more are in `tests/unit/plugins/xmlrpc_sync/test_kills.py`."""
 DEBOUNCE_S = 0.6
 """A little more than the sender leaves between two pushes."""
 PUSH_S = 0.4

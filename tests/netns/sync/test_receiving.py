@@ -32,8 +32,8 @@ from tests.netns.sync.receiving import (
     with_users,
 )
 
-KILLS = 10
-"""Seeded moments; the benchmark has more."""
+KILLS = 5
+"""Seeded moments; many more are in `tests/unit/plugins/xmlrpc_sync/test_kills.py`."""
 PUSH_S = 0.15
 """A push with its confirmation takes half of this, so every moment of it is met, and some after it."""
 BACK_S = 30.0
