@@ -26,7 +26,7 @@ from appliance.host import ruleset
 from appliance.host.alarms import SOURCE, PluginAlarms
 from appliance.host.loading import ConfigLoader
 from appliance.host.plugins import PluginFailure, PluginService
-from appliance.host.risks import refuse_risks
+from appliance.host.risks import identity_changes, refuse_risks
 from appliance.host.supervisor import AppliedServices
 
 if TYPE_CHECKING:
@@ -368,7 +368,7 @@ class Reloader:
             return loaded
 
         def identity_stays(config: Config) -> list[Problem]:
-            return _identity_changes(before.config, config)
+            return identity_changes(before.config, config)
 
         old = before.config
         return self._loader.strict(text, path=str(self._store.path), old=old, rule=identity_stays)
@@ -493,14 +493,3 @@ class Reloader:
 
 def _all_unchanged(running: _Running) -> AppliedServices:
     return AppliedServices(unchanged=tuple(service.name for service in running.wanted))
-
-
-def _identity_changes(old: Config, new: Config) -> list[Problem]:
-    """What a running node cannot change about itself."""
-    pairs: list[tuple[tuple[str, str], object, object]] = [
-        (("node", "name"), old.node.name, new.node.name),
-        (("node", "role"), old.node.role, new.node.role),
-        (("plugins", "blocked"), sorted(old.plugins.blocked), sorted(new.plugins.blocked)),
-    ]
-    message = "a running node cannot change this; restart it with the new file"
-    return [Problem(path=path, message=message) for path, before, after in pairs if before != after]

@@ -218,9 +218,7 @@ def _with_sections(text: str, data: Data, chosen: list[tuple[SyncSection, Data]]
             )
         own = take(new, section.keys)
         new = put(new, section.keys, merged(take(part, section.keys), own, models))
-    for _, part in chosen:
-        for name in part:
-            new.setdefault(name, {})
-    sent = {name for _, part in chosen for name in part}
     names = dict.fromkeys(key[0] for section, _ in chosen for key in section.keys)
+    # One that is empty now is there if it was sent so, and gone if not.
+    sent = {name for _, part in chosen for name in part}
     return rewritten(text, {name: new.get(name) or ({} if name in sent else None) for name in names}, data)
