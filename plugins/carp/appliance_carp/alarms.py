@@ -29,6 +29,7 @@ class Trouble(StrEnum):
     BAD_TTL = "bad-ttl"
     DUPLICATE = "duplicate"
     PEER_LOST = "peer-lost"
+    STAGED = "staged"
 
 
 _TEXTS: dict[Trouble, tuple[Health, str, str]] = {
@@ -76,6 +77,11 @@ _TEXTS: dict[Trouble, tuple[Health, str, str]] = {
         Health.WARN,
         "the other node ({source}) is not heard any more",
         "Look whether it runs and whether its cables are in; until it is back nothing can take over from this node.",
+    ),
+    Trouble.STAGED: (
+        Health.WARN,
+        "a change of the virtual hosts is staged and waits for {source}, which {detail}",
+        "Bring {source} back or synchronize it ('appliance sync now'); 'appliance ha commit --force' does not wait.",
     ),
 }
 

@@ -9,7 +9,7 @@ import trio
 from appliance.errors import ApplianceError, RefusedError
 from appliance.events import Request, SetEnabled, SetMaintenance, Switchover
 from appliance.plugin import Argument, Command, CommandContext, NoProvider
-from appliance_carp.events import GetCarp, Reclaim
+from appliance_carp.events import CommitStaged, GetCarp, Reclaim
 
 ANSWER_S = 2.0
 """A healthy service answers in milliseconds."""
@@ -64,6 +64,11 @@ async def enable(context: CommandContext) -> dict[str, Any]:
     return {"result": f"the switchover is over; {reclaimed}"}
 
 
+async def commit(context: CommandContext, *, force: bool = False) -> dict[str, Any]:
+    """Put staged changes in force."""
+    return {"result": await _ask(context, CommitStaged(force=force), ANSWER_S)}
+
+
 def render_result(data: dict[str, Any]) -> str:
     """One sentence."""
     return str(data["result"])
@@ -75,6 +80,9 @@ def render_carp(data: dict[str, Any]) -> str:
     flags += ["in maintenance"] if data["maintenance"] else []
     flags += ["handed over on request, 'ha enable' lets it come back"] if data["resigned"] else []
     lines = [f"{data['node']}: " + (", ".join(flags) or "enabled") + f", demotion {data['demotion']}"]
+    if data["waiting_for"]:
+        waiting = ", ".join(f"{each['node']} {each['why']}" for each in data["waiting_for"])
+        lines.append(f"  a change is staged: {waiting}; 'ha commit --force' does not wait")
     lines += [f"  demoted by {each['reason_text']}" for each in _reasons(data)]
     width = max((len(vip["name"]) for vip in data["vips"]), default=4)
     for vip in data["vips"]:
@@ -86,6 +94,8 @@ def render_carp(data: dict[str, Any]) -> str:
             f"  {'':<{width}}  {vip['reason']}, since {vip['since']}; advbase {vip['advbase']:g} "
             f"advskew {vip['advskew']}, {vip['mac']}"
         )
+        if vip["staged"]:
+            lines.append(f"  {'':<{width}}  staged: {_staged(vip['staged'])}")
         for peer in vip["peers"]:
             lines.append(
                 f"  {'':<{width}}  heard {peer['address']} advskew {peer['advskew']} {peer['last_seen_ms']} ms ago"
@@ -94,6 +104,11 @@ def render_carp(data: dict[str, Any]) -> str:
         tail = "".join(f", {name} {count}" for name, count in bad.items())
         lines.append(f"  {'':<{width}}  sent {vip['counters']['sent']}, received {vip['counters']['received']}{tail}")
     return "\n".join(lines)
+
+
+def _staged(staged: dict[str, Any]) -> str:
+    password = ", another password" if staged["password"] else ""
+    return f"VHID {staged['vhid']}, {', '.join([*staged['addresses'], *staged['aliases']])}{password}"
 
 
 def _reasons(data: dict[str, Any]) -> list[dict[str, str]]:
@@ -129,6 +144,13 @@ COMMANDS: tuple[Command, ...] = (
         path=("ha", "enable"),
         help="Take part again after 'ha disable'; also ends a switchover.",
         run=enable,
+        render=render_result,
+    ),
+    Command(
+        path=("ha", "commit"),
+        help="Put staged changes of virtual hosts in force, or say which node they wait for.",
+        run=commit,
+        arguments=(Argument(name="--force", flag=True, help="do not wait for nodes that have not got the change"),),
         render=render_result,
     ),
 )

@@ -79,6 +79,8 @@ class CarpConfig(Model):
     """Logical interface of the direct link between the nodes; a dead peer is found in milliseconds with it."""
     hello: Literal["all", "sync"] = "all"
     """Where nodes tell each other how they are: on every CARP interface too, or on the sync interface alone."""
+    on_absent_peer: Literal["wait", "force"] = "wait"
+    """Whether a change of addresses, passwords or VHIDs waits for a node that is away, or takes place without it."""
     realtime: bool = True
     """Run the heartbeat process with real-time priority, so that load cannot delay it."""
     vip: Annotated[list[VipTable], Field(max_length=1024)] = []
@@ -156,6 +158,7 @@ def settings_of(config: Config) -> CarpSettings:
         preempt_delay_s=table.preempt_delay,
         profile=table.profile,
         hello=table.hello,
+        on_absent_peer=table.on_absent_peer,
         realtime=table.realtime,
     )
 

@@ -12,7 +12,7 @@ import trio
 from appliance.errors import RefusedError
 from appliance.events import HandoverMeasured, SetEnabled, SetMaintenance, Switchover
 from appliance.events.base import Request
-from appliance_carp.events import GetCarp, Reclaim
+from appliance_carp.events import CommitStaged, GetCarp, Reclaim
 from appliance_carp.report import report
 from appliance_carp.station import Station
 from appliance_carp.vocabulary import State, VhidKey
@@ -70,6 +70,22 @@ class RoleControl:
         self._station.perform(self._station.machine.reclaim(self._now()))
         self._settle()
         return "this node may become MASTER again"
+
+    async def commit(self, request: Request[str]) -> str:
+        """`CommitStaged`."""
+        assert isinstance(request, CommitStaged)
+        staging, now = self._station.staging, self._now()
+        names = ", ".join(host.settings.name for host in staging.staged)
+        if not names:
+            return "nothing is staged: every virtual host is as configured"
+        if not staging.consider(now, force=request.force):
+            waiting = ", ".join(f"{name}, which {why}" for name, why in sorted(staging.waiting.items()))
+            raise RefusedError(
+                f"the change of {names} waits for {waiting}",
+                hint="Bring it back or synchronize it; or repeat with --force.",
+            )
+        self._settle()
+        return f"in force on this node: {names}"
 
     async def switchover(self, request: Request[str]) -> str:
         """`Switchover`."""

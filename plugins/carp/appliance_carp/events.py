@@ -15,3 +15,11 @@ class GetCarp(Request[dict[str, Any]]):
 @request
 class Reclaim(Request[str]):
     """End a switchover early: this node may become MASTER again by the ordinary rules."""
+
+
+@request
+class CommitStaged(Request[str]):
+    """Put staged changes of virtual hosts in force, or say whom they wait for."""
+
+    force: bool = False
+    """Do not wait for anybody."""

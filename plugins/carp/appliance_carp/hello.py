@@ -10,8 +10,11 @@ One hello may need several parts (255 VHIDs on 4 interfaces do not fit into one 
     0x22 0x00  part parts  incarnation(8) sequence(8) demotion(2) flags(1) profile(4) len node
     interface count, then per interface:
         len name, address count, addresses (family byte, 4 or 16 bytes),
-        VHID count, VHIDs of 12 bytes: vhid, state, advskew, families, fingerprint(8)
+        record count, records of 12 bytes: vhid, state, advskew, families, fingerprint(8)
     HMAC-SHA256, first 16 bytes
+
+A record whose state is 5 or 6 tells a further edition of a VHID (see `transaction`): 5 a staged one, 6 one that is
+still accepted. Its advskew is the VHID in force, its vhid and fingerprint are those of the edition.
 
 (incarnation, sequence) only ever rises: anything older is a replay. Parts of one hello carry the same pair.
 """
@@ -27,13 +30,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from appliance_carp.transaction import Edition
 from appliance_carp.vocabulary import State, VhidKey
 from appliance_carp.wire import HELLO_TYPE, Address, Malformed, hashed_addresses
 
 HELLO_SIZE_MAX = 1400
 """Fits into any Ethernet, tunnels included."""
-PARTS_MAX = 16
-"""Enough for 1200 VHIDs; a hello that needs more is a programming error."""
+PARTS_MAX = 48
+"""Enough for 1024 VHIDs that are all being changed; a hello that needs more is a programming error."""
 NODES_MAX = 16
 """Nodes whose hellos are followed at once; clusters have two or three."""
 INTERFACES_MAX = 64
@@ -46,6 +50,8 @@ _VHID = struct.Struct("!BBBB8s")
 _MAC_SIZE = 16
 _DEMOTION_MAX = 0xFFFF
 _STATES = (State.INIT, State.BACKUP, State.MASTER, State.RELEASING, State.DISABLED)
+_STAGED, _KEPT = len(_STATES), len(_STATES) + 1
+_MARK_SIZE = 4
 _ENABLED, _MAINTENANCE, _FAST, _PREEMPT = 1, 2, 4, 8
 
 
@@ -55,6 +61,12 @@ class HelloKey:
     def __init__(self, password: str | bytes) -> None:
         secret = password.encode() if isinstance(password, str) else password
         self._key = hashlib.sha256(b"ha-appliance hello" + secret).digest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HelloKey) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
     def mac(self, body: bytes) -> bytes:
         """Return the authentication bytes for `body`."""
@@ -71,7 +83,18 @@ class VhidStatus:
     """As configured, not demoted."""
     families: frozenset[int]
     fingerprint: bytes
-    """`fingerprint` of its address set: a difference is a configuration that has not arrived everywhere."""
+    """`fingerprint` of what is in force: a difference is a configuration that has not arrived everywhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A further edition of one VHID that the sender understands."""
+
+    key: VhidKey
+    """The VHID in force."""
+    edition: Edition
+    staged: bool
+    """It is going to be in force; else it is only still accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +115,25 @@ class Hello:
     profile: int = 0
     """32-bit hash of what both nodes must agree on (timers, preempt)."""
     vhids: tuple[VhidStatus, ...] = ()
+    offers: tuple[Offer, ...] = ()
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Own addresses per logical interface, for probing and for attributing adverts."""
 
 
-def fingerprint(addresses: Iterable[Address]) -> bytes:
-    """Return 8 bytes that two nodes with the same addresses agree on, in whatever order they list them."""
-    return hashlib.sha256(b"".join(bytes((len(one),)) + one for one in hashed_addresses(addresses))).digest()[:8]
+def fingerprint(addresses: Iterable[Address], password: str = "", vhid: int = 0) -> bytes:
+    """Return 8 bytes that two nodes agree on which have the same addresses, in whatever order, password and VHID.
+
+    The first half is that of the addresses alone. The second is keyed with the password and gives no more away than
+    the digest of an advert does.
+    """
+    listed = b"".join(bytes((len(one),)) + one for one in hashed_addresses(addresses))
+    keyed = hmac.digest(password.encode() or b"\0", b"ha-appliance edition" + bytes((vhid,)) + listed, "sha256")
+    return hashlib.sha256(listed).digest()[:_MARK_SIZE] + keyed[:_MARK_SIZE]
+
+
+def same_addresses(one: bytes, other: bytes) -> bool:
+    """Whether two fingerprints are of the same addresses, whatever the password and the VHID."""
+    return one[:_MARK_SIZE] == other[:_MARK_SIZE]
 
 
 # --- sending -----------------------------------------------------------------------------------------------
@@ -149,6 +184,7 @@ def _blocks(hello: Hello) -> list[tuple[bytes, list[bytes]]]:
             for status in sorted(hello.vhids, key=lambda status: status.key)
             if status.key[0] == interface
         ]
+        records += [_offer(offer) for offer in hello.offers if offer.key[0] == interface]
         blocks.append((head, records))
     return blocks
 
@@ -156,6 +192,11 @@ def _blocks(hello: Hello) -> list[tuple[bytes, list[bytes]]]:
 def _record(status: VhidStatus) -> bytes:
     families = _family_bits(status.families)
     return _VHID.pack(status.key[1], _STATES.index(status.state), status.advskew, families, status.fingerprint)
+
+
+def _offer(offer: Offer) -> bytes:
+    kind = _STAGED if offer.staged else _KEPT
+    return _VHID.pack(offer.edition.vhid, kind, offer.key[1], 0, offer.edition.mark)
 
 
 def _family_bits(families: Iterable[int]) -> int:
@@ -242,6 +283,7 @@ def _parse_signed(signed: bytes) -> Part:
     reader = _Reader(signed, _HEAD.size)
     node = reader.name()
     vhids: list[VhidStatus] = []
+    offers: list[Offer] = []
     sources: dict[str, tuple[str, ...]] = {}
     interfaces = reader.byte()
     if interfaces > INTERFACES_MAX:
@@ -251,6 +293,9 @@ def _parse_signed(signed: bytes) -> Part:
         sources[name] = _read_addresses(reader)
         for _ in range(reader.byte()):
             number, state, advskew, families, mark = _VHID.unpack(reader.take(_VHID.size))
+            if state in (_STAGED, _KEPT):
+                offers.append(Offer((name, advskew), Edition(number, mark), state == _STAGED))
+                continue
             present = frozenset(family for family, bit in ((4, 1), (6, 2)) if families & bit)
             vhids.append(VhidStatus((name, number), _STATES[state], advskew, present, mark))
     hello = Hello(
@@ -264,6 +309,7 @@ def _parse_signed(signed: bytes) -> Part:
         preempt=bool(flags & _PREEMPT),
         profile=profile,
         vhids=tuple(vhids),
+        offers=tuple(offers),
         sources=sources,
     )
     return Part(part, parts, hello)
@@ -305,18 +351,31 @@ class _Progress:
 class Assembler:
     """Authenticates parts, refuses replays, puts hellos together."""
 
-    def __init__(self, key: HelloKey) -> None:
-        self._key = key
+    def __init__(self, *keys: HelloKey) -> None:
+        """Understand hellos under any of these keys, the preferred one first."""
+        self._keys = keys
         self._nodes: OrderedDict[str, _Progress] = OrderedDict()
+        self._preferred: dict[str, None] = {}
+
+    def accept(self, keys: Iterable[HelloKey]) -> None:
+        """Understand these keys from now on; nodes that spoke under another preferred one have to do so again."""
+        new = tuple(keys)
+        if new[:1] != self._keys[:1]:
+            self._preferred.clear()
+        self._keys = new
+
+    def prefers(self, node: str) -> bool:
+        """Whether a node has spoken under the preferred key, and hence understands it."""
+        return node in self._preferred
 
     def feed(self, payload: bytes) -> Received:
         """Take one packet.
 
-        The same hello comes over several interfaces: each copy is an answer (it proves that interface), only
-        one of them carries the hello. Raises `Malformed`: ``badauth``, ``replay`` for anything older than the
-        newest hello of that node, or a length error.
+        The same hello comes over several interfaces, and under several keys while these change: each copy is an
+        answer (it proves that interface), only one of them carries the hello. Raises `Malformed`: ``badauth``,
+        ``replay`` for anything older than the newest hello of that node, or a length error.
         """
-        part, parts, hello = parse(payload, self._key)
+        key, (part, parts, hello) = self._parse(payload)
         order = (hello.incarnation, hello.sequence)
         progress = self._nodes.get(hello.node)
         if progress is None or order > progress.order:
@@ -324,8 +383,10 @@ class Assembler:
         elif order < progress.order:
             raise Malformed("replay", hello.node)
         self._nodes.move_to_end(hello.node)
+        if key is self._keys[0]:
+            self._preferred[hello.node] = None
         if len(self._nodes) > NODES_MAX:
-            self._nodes.popitem(last=False)
+            self.forget(next(iter(self._nodes)))
         whole = None
         if part not in progress.parts:
             progress.parts[part] = hello
@@ -333,15 +394,27 @@ class Assembler:
                 whole = _join(hello, progress.parts.values())
         return Received(hello.node, hello.incarnation, hello.sequence, whole)
 
+    def _parse(self, payload: bytes) -> tuple[HelloKey, Part]:
+        for key in self._keys[:-1]:
+            try:
+                return key, parse(payload, key)
+            except Malformed as error:
+                if error.counter != "badauth":
+                    raise
+        return self._keys[-1], parse(payload, self._keys[-1])
+
     def forget(self, node: str) -> None:
         """Forget a node, for instance one that was removed from the cluster."""
         self._nodes.pop(node, None)
+        self._preferred.pop(node, None)
 
 
 def _join(newest: Hello, parts: Iterable[Hello]) -> Hello:
     vhids: dict[VhidKey, VhidStatus] = {}
+    offers: dict[Offer, None] = {}
     sources: dict[str, tuple[str, ...]] = {}
     for part in parts:
         vhids.update((status.key, status) for status in part.vhids)
+        offers.update(dict.fromkeys(part.offers))
         sources.update(part.sources)
-    return replace(newest, vhids=tuple(vhids[key] for key in sorted(vhids)), sources=sources)
+    return replace(newest, vhids=tuple(vhids[key] for key in sorted(vhids)), offers=tuple(offers), sources=sources)

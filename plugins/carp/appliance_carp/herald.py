@@ -6,7 +6,7 @@ And what it hears of the others in return, because one follows from the other.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from appliance.events import Alarm, Demotion, Health, PeerChanged, Status
@@ -26,8 +26,10 @@ ANNOUNCE_AGAIN_S = 1.2
 """Linux believes no second change of a neighbour entry within a second (`neigh/*/locktime`): the answer that follows
 a false claim at once is ignored by exactly those that believed the claim."""
 CLAIM_FORGOTTEN_S = 10.0
-RECENT_MAX = 64
-"""Hello packets remembered to skip their copies: four nodes in sixteen parts each."""
+RECENT_MAX = 256
+"""Hello packets remembered to skip their copies: four nodes in sixteen parts each, under several keys."""
+KEYS_MAX = 4
+"""Keys of hellos in use at once; two while one replaces the other."""
 CLAIMANTS_MAX = 64
 """MAC addresses remembered as claimants; a flood of forged ones must not fill the memory."""
 
@@ -54,15 +56,29 @@ class Herald:
         self._again: dict[VhidKey, tuple[float, float]] = {}
         """When an address that was claimed has to be announced once more, and when it was last claimed."""
         self._statuses: tuple[hello.VhidStatus, ...] | None = None
+        self._offers: tuple[hello.Offer, ...] = ()
         self._recent: set[bytes] = set()
         self._sequence = 0
         self._status: Status | None = None
-        self.take_password(station.settings.password)
+        self._keys = [hello.HelloKey(station.settings.password)]
+        """The preferred one first, then former ones that somebody may still need."""
+        self.assembler = hello.Assembler(*self._keys)
 
     def take_password(self, password: str) -> None:
-        """Speak and understand with this password from now on."""
-        self._key = hello.HelloKey(password)
-        self.assembler = hello.Assembler(self._key)
+        """Prefer this password from now on; what was used before is used as well until every peer has it, too."""
+        self.take_keys([hello.HelloKey(password)])
+
+    def take_keys(self, keys: Sequence[hello.HelloKey]) -> None:
+        """Prefer these keys from now on, the first one most."""
+        former = [key for key in self._keys if key not in keys]
+        self._keys = [*keys, *(former if self.peers.names() else ())][:KEYS_MAX]
+        self.assembler.accept(self._keys)
+
+    def forget_keys(self) -> None:
+        """Give up former keys when every peer has spoken under the preferred one."""
+        if len(self._keys) > 1 and all(map(self.assembler.prefers, self.peers.names())):
+            del self._keys[1:]
+            self.assembler.accept(self._keys)
 
     def raise_alarm(self, trouble: Trouble, now: float, **words: object) -> None:
         """Note trouble on the wire and tell everybody when it is new."""
@@ -99,22 +115,25 @@ class Herald:
             self._station.ctx.publish(status)
 
     def hellos(self) -> list[bytes]:
-        """The next hello of this node."""
+        """The next hello of this node, under each key that somebody may need."""
         self._sequence += 1
-        return hello.encode(
-            hello.Hello(
-                node=self._station.settings.node,
-                incarnation=self._station.incarnation,
-                sequence=self._sequence,
-                demotion=self._station.machine.demotion,
-                enabled=self._station.enabled,
-                maintenance=self._station.maintenance,
-                fast=self._station.settings.profile == "fast",
-                preempt=self._station.settings.preempt,
-                vhids=self._vhid_statuses(),
-                sources={port.name: tuple(sorted(port.every_own)) for port in self._station.all_ports()},
-            ),
-            self._key,
+        said = self._hello()
+        return [part for key in self._keys for part in hello.encode(said, key)]
+
+    def _hello(self) -> hello.Hello:
+        station = self._station
+        return hello.Hello(
+            node=station.settings.node,
+            incarnation=station.incarnation,
+            sequence=self._sequence,
+            demotion=station.machine.demotion,
+            enabled=station.enabled,
+            maintenance=station.maintenance,
+            fast=station.settings.profile == "fast",
+            preempt=station.settings.preempt,
+            vhids=self._vhid_statuses(),
+            offers=self._offers,
+            sources={port.name: tuple(sorted(port.every_own)) for port in station.all_ports()},
         )
 
     def _vhid_statuses(self) -> tuple[hello.VhidStatus, ...]:
@@ -130,6 +149,11 @@ class Herald:
                     hosts[report.key].fingerprint,
                 )
                 for report in self._station.machine.reports()
+            )
+            self._offers = tuple(
+                hello.Offer(key, edition, staged=edition == host.transaction.wanted)
+                for key, host in hosts.items()
+                for edition in host.transaction.accepted[1:]
             )
         return self._statuses
 
@@ -161,7 +185,7 @@ class Herald:
 
     def peers_changed(self, now: float) -> None:
         """A peer said something new, or fell silent: the election, the bus and the witnesses hear of it."""
-        self._station.perform(self._station.machine.set_peers(self.peers.views(), now))
+        self._station.perform(self._station.machine.set_peers(self.peers.views(self._station.renamed()), now))
         self.known_sources = frozenset(source for view in self.peers.views() for source in view.sources)
         for fact in self.peers.facts(self._station.machine.demotion):
             if self.facts.get(fact.peer) != fact:
@@ -169,6 +193,7 @@ class Herald:
                 self._station.ctx.publish(fact)
                 if fact.alive:
                     self.publish_alarms(self.alarms.clear(Trouble.PEER_LOST, fact.peer))
+        self._station.staging.consider(now)
         self._station.wake_waiters()
 
     def claimed_by_stranger(self, host: VirtualHost, address: str, mac: str, now: float) -> None:
@@ -220,9 +245,16 @@ def status_of(station: Station) -> Status:
         return Status(health=Health.WARN, summary=f"{summary}; in maintenance ('ha maintenance off' ends it)")
     if station.machine.resigned:
         return Status(summary=f"{summary}; handed over on request ('ha enable' lets it come back)")
+    if waiting := station.staging.waiting:
+        return Status(health=Health.WARN, summary=f"{summary}; a change is staged: {say_waiting(waiting)}")
     if State.INIT in states:
         return Status(health=Health.WARN, summary=f"{summary}; {states.count(State.INIT)} without link")
     return Status(summary=summary)
+
+
+def say_waiting(waiting: Mapping[str, str]) -> str:
+    """Whom a staged change waits for, in words."""
+    return ", ".join(f"{name} {why}" for name, why in sorted(waiting.items())) + " ('ha commit')"
 
 
 def is_own_reason(name: str) -> bool:

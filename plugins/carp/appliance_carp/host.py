@@ -1,24 +1,22 @@
 """One virtual host at run time: its keys, stamps, counters and what it has heard, without I/O.
 
-Also where a change of password or addresses is bridged: for `CHANGE_WINDOW_S` both the old and the new
-digest are accepted, and as long as a living peer still has the old address set the old one is sent, so
-that two nodes can be reconfigured one after the other without a change of roles.
+Also where a change of VHID, password or addresses is staged: `transaction` decides, here each edition has its voice,
+which is what is needed to send and to understand its adverts.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container
 from dataclasses import dataclass, field
 
 from appliance_carp.ledger import Ledger
 from appliance_carp.settings import VipSettings
 from appliance_carp.stamp import SPEAKS_FAST, Stamper, Verdict, Witness, wall_ticks
+from appliance_carp.transaction import Edition, Stance, Transaction
 from appliance_carp.vocabulary import VhidKey, VhidSettings
 from appliance_carp.wire import Advert, Key, encode
 
-CHANGE_WINDOW_S = 60.0
-"""How long the other node may take to get the same change."""
 PEERS_SHOWN = 8
 """Sources remembered for `show carp`, the latest ones."""
 COUNTERS = (
@@ -48,10 +46,18 @@ PARDON_MAX_S = 3600.0
 
 
 @dataclass(slots=True)
-class _Previous:
+class Voice:
+    """What it takes to speak and to understand one edition."""
+
+    settings: VipSettings
     key: Key
-    fingerprint: bytes
-    until: float
+    stamper: Stamper
+    witness: Witness
+
+    def shares_stamps(self, settings: VipSettings) -> bool:
+        """Whether its stamps are those of other settings, too."""
+        mine = self.settings
+        return (mine.password, mine.vhid, mine.fast) == (settings.password, settings.vhid, settings.fast)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,14 +73,15 @@ class VirtualHost:
     """Everything about one VHID that is neither election nor kernel."""
 
     settings: VipSettings
+    """In force: what the configuration says, except that what the digest covers may still be the former."""
     slot: int
     """Its place in the ledger."""
     ledger: Ledger
-    key: Key = field(init=False)
-    fingerprint: bytes = field(init=False)
-    """Of the address set in force (see `VipSettings.fingerprint`), hashed once."""
-    stamper: Stamper = field(init=False)
-    witness: Witness = field(init=False)
+    wanted: VipSettings = field(init=False)
+    """What the configuration says."""
+    transaction: Transaction = field(init=False)
+    voices: dict[Edition, Voice] = field(default_factory=dict)
+    """One for each accepted edition."""
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
     seen: dict[str, PeerSeen] = field(default_factory=dict)
     heard_at: float = 0.0
@@ -84,16 +91,26 @@ class VirtualHost:
     broken: bool = False
     _pardon_at: float = math.inf
     _pardon_s: float = PARDON_S
-    _previous: _Previous | None = None
 
     def __post_init__(self) -> None:
-        self._prepare()
-        self.stamper = Stamper(self.settings.password, self.settings.vhid, SPEAKS_FAST if self.settings.fast else 0)
-        self.witness = Witness(self.settings.password, self.settings.vhid, self.stamper)
+        self.wanted = self.settings
+        self.transaction = Transaction(self.settings.edition)
+        self._tune()
 
-    def _prepare(self) -> None:
-        self.fingerprint = self.settings.fingerprint
-        self.key = Key(self.settings.password, self.settings.vhid, self.settings.all_addresses)
+    @property
+    def voice(self) -> Voice:
+        """That of the edition in force."""
+        return self.voices[self.transaction.active]
+
+    @property
+    def stamper(self) -> Stamper:
+        """Of the edition in force."""
+        return self.voice.stamper
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Of the edition in force."""
+        return self.transaction.active.mark
 
     @property
     def vhid_key(self) -> VhidKey:
@@ -112,53 +129,81 @@ class VirtualHost:
             dead_ratio=self.settings.dead_ratio,
         )
 
-    def change(self, settings: VipSettings, now: float, *, bridged: bool) -> None:
-        """Take new settings; `bridged` keeps the old digest alive because peers of our kind are heard."""
-        old, self.settings = self.settings, settings
-        same_digest = old.password == settings.password and old.fingerprint == settings.fingerprint
-        if not same_digest:
-            if bridged:
-                self._previous = _Previous(self.key, old.fingerprint, now + CHANGE_WINDOW_S)
-            self._prepare()
-        if old.password != settings.password or old.fast != settings.fast:
-            floor = self.stamper.sequence
-            capabilities = SPEAKS_FAST if settings.fast else 0
-            self.stamper = Stamper(settings.password, settings.vhid, capabilities, floor)
-            self.witness = Witness(settings.password, settings.vhid, self.stamper)
+    # --- changing ------------------------------------------------------------------------------------------
 
-    def settle_change(self, peer_fingerprints: Iterable[bytes], now: float) -> bool:
-        """Drop the old digest once every living peer has the new set or the window is over; whether it was."""
-        previous = self._previous
-        if previous is None:
+    def propose(self, settings: VipSettings, now: float) -> None:
+        """Take new settings: what the digest covers is staged, everything else is in force at once."""
+        self.wanted = settings
+        edition = settings.edition
+        same = edition == self.transaction.active
+        self.settings = settings if same else settings.with_digest_of(self.settings)
+        self.transaction.want(edition, now)
+        self._tune()
+
+    def switch(self, now: float) -> None:
+        """Put in force what is staged."""
+        former = self.stamper
+        self.settings = self.wanted
+        self.transaction.switch(now)
+        self._tune()
+        self.stamper.heard(former.sequence)
+
+    def restore(self, former: VipSettings, now: float) -> None:
+        """Understand an edition that an earlier process has used or promised to understand."""
+        self.transaction.restore(former.edition, now)
+        self._tune(former)
+
+    def drop(self, peers: Collection[Stance], now: float) -> bool:
+        """Give up editions that nobody sends any more; whether there were any."""
+        if not self.transaction.drop(peers, now):
             return False
-        behind = previous.fingerprint != self.settings.fingerprint and previous.fingerprint in set(peer_fingerprints)
-        if now < previous.until and (behind or previous.fingerprint == self.settings.fingerprint):
-            return False
-        self._previous = None
+        self._tune()
         return True
 
-    def sending_key(self, peer_fingerprints: Iterable[bytes]) -> Key:
-        """The digest to send with: the old one while a peer still needs it."""
-        previous = self._previous
-        if previous is not None and previous.fingerprint in set(peer_fingerprints):
-            return previous.key
-        return self.key
+    def _tune(self, *former: VipSettings) -> None:
+        """Bring the voices in line with the editions: what has the same password and VHID shares its stamps."""
+        old = self.voices
+        known = {each.edition: each for each in (*former, *(voice.settings for voice in old.values()))}
+        known |= {each.edition: each for each in (self.wanted, self.settings)}
+        self.voices = {}
+        for edition in self.transaction.accepted:
+            settings = known[edition]
+            like = [each for each in (*old.values(), *self.voices.values()) if each.shares_stamps(settings)]
+            self.voices[edition] = self._voice(settings, like[0] if like else None, old.get(edition))
+
+    def _voice(self, settings: VipSettings, like: Voice | None, old: Voice | None) -> Voice:
+        key = old.key if old is not None else Key(settings.password, settings.vhid, settings.all_addresses)
+        if like is not None:
+            return Voice(settings, key, like.stamper, like.witness)
+        floor = old.stamper.sequence if old is not None else 0
+        stamper = Stamper(settings.password, settings.vhid, SPEAKS_FAST if settings.fast else 0, floor)
+        return Voice(settings, key, stamper, Witness(settings.password, settings.vhid, stamper))
 
     @property
     def is_changing(self) -> bool:
-        """Whether an old digest is still accepted."""
-        return self._previous is not None
+        """Whether other editions than that in force are accepted."""
+        return len(self.voices) > 1
 
-    def authenticates(self, advert: Advert, now: float) -> bool:
-        """Whether the advert carries our digest, or the previous one within its window."""
-        if self.key.verifies(advert):
-            return True
-        previous = self._previous
-        return previous is not None and now < previous.until and previous.key.verifies(advert)
+    # --- adverts -------------------------------------------------------------------------------------------
 
-    def judge(self, advert: Advert, source: str, own_sources: Container[str]) -> Verdict:
+    def sending(self, peers: Collection[Stance]) -> Voice:
+        """What to send with: the edition in force, unless a living peer would not understand it."""
+        return self.voices[self.transaction.sending(peers)]
+
+    def authenticates(self, advert: Advert) -> Voice | None:
+        """Which of the accepted editions an advert carries, if any."""
+        return next(
+            (
+                voice
+                for edition, voice in self.voices.items()
+                if edition.vhid == advert.vhid and voice.key.verifies(advert)
+            ),
+            None,
+        )
+
+    def judge(self, voice: Voice, advert: Advert, source: str, own_sources: Container[str]) -> Verdict:
         """Who sent an authenticated advert; counts what is not a peer's."""
-        verdict = self.witness.judge(advert.counter, source, own_sources)
+        verdict = voice.witness.judge(advert.counter, source, own_sources)
         name = {Verdict.REPLAY: "replayed", Verdict.STALE: "stale", Verdict.LOOP: "looped"}.get(verdict)
         if name:
             self.counters[name] += 1
@@ -176,11 +221,11 @@ class VirtualHost:
         heard = {source: seen for source, seen in self.seen.items() if seen.at > at}
         return min(heard, key=lambda source: (heard[source].advskew, -heard[source].at), default="")
 
-    def payload(self, key: Key, *, source: str, advbase: int, advskew: int, demote: int, unix_time: float) -> bytes:
+    def payload(self, voice: Voice, *, source: str, advbase: int, advskew: int, demote: int, unix_time: float) -> bytes:
         """The 36 bytes of the next advert, stamped for its source address."""
-        counter = self.stamper.next(source, wall_ticks(unix_time))
-        self.ledger.stamp(self.slot, self.stamper.sequence)
-        return encode(key, advskew=advskew, advbase=advbase, demote=demote, counter=counter)
+        counter = voice.stamper.next(source, wall_ticks(unix_time))
+        self.ledger.stamp(self.slot, voice.stamper.sequence)
+        return encode(voice.key, advskew=advskew, advbase=advbase, demote=demote, counter=counter)
 
     def sent(self, ok: bool) -> bool:
         """Count a send; whether the verdict on the sender has changed (see `SEND_ERRORS_MAX`)."""

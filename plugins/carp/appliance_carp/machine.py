@@ -59,6 +59,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from appliance_carp.answers import answer
 from appliance_carp.deadlines import serve
@@ -388,6 +389,23 @@ class Machine:
                 self._rest(group.hosts[key], DISABLED, now, "disabled")
             self._wake(group.hosts[key], now, "added")
         return group.take_effects()
+
+    def rekey(self, moved: Mapping[VhidKey, VhidKey]) -> None:
+        """Know virtual hosts by other keys from now on; their states, timers and masters stay as they are.
+
+        Nothing is sent; the next advert of a MASTER comes when it is due, and says the new key.
+        """
+        group = self._group
+        hosts = list(group.hosts.values())
+        for host in hosts:
+            key = host.settings.key
+            if key in moved:
+                group.schedule.forget(key)
+                host.settings = replace(host.settings, key=moved[key])
+        group.hosts = {host.settings.key: host for host in hosts}
+        group.settings = replace(group.settings, vhids=tuple(host.settings for host in hosts))
+        for key in moved.values():
+            group.schedule.update(key)
 
     def _remove(self, host: VirtualHost, now: float) -> None:
         if host.state is MASTER:

@@ -5,11 +5,12 @@ Pure bookkeeping over hellos, with ``now`` as an argument.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from appliance.events import PeerChanged
 from appliance_carp.hello import Hello
+from appliance_carp.transaction import Edition, Stance
 from appliance_carp.vocabulary import PeerView, State, VhidKey
 
 SILENT_S = 3.5
@@ -66,9 +67,9 @@ class PeerBook:
         """Whether a peer has bowed out and not been heard since."""
         return name in self._peers and self._peers[name].has_left
 
-    def views(self) -> list[PeerView]:
-        """The peers as the election sees them."""
-        return [_view(peer) for peer in self._peers.values()]
+    def views(self, renamed: Mapping[VhidKey, VhidKey] | None = None) -> list[PeerView]:
+        """The peers as the election sees them; `renamed` tells our keys of VHIDs that are being changed."""
+        return [_view(peer, renamed or {}) for peer in self._peers.values()]
 
     def silent(self) -> list[str]:
         """Names of the peers that were here and are not heard any more."""
@@ -85,15 +86,17 @@ class PeerBook:
         """A peer's own addresses by logical interface."""
         return self._peers[name].hello.sources if name in self._peers else {}
 
-    def fingerprints(self, key: VhidKey) -> set[bytes]:
-        """Address-set fingerprints that living peers have for a VHID."""
-        return {
-            entry.fingerprint
+    def names(self) -> list[str]:
+        """Everybody who is not forgotten."""
+        return list(self._peers)
+
+    def stances(self, interface: str, vhids: Collection[int]) -> list[Stance]:
+        """What each peer says of the virtual host that has, had or will have these VHIDs on an interface."""
+        return [
+            stance
             for peer in self._peers.values()
-            if peer.alive
-            for entry in peer.hello.vhids
-            if entry.key == key
-        }
+            if (stance := _stance(peer, {(interface, vhid) for vhid in vhids})) is not None
+        ]
 
     def fingerprint_at(self, source: str, key: VhidKey) -> bytes | None:
         """The address set that the living peer with this address has for a VHID; ``None`` when it has said nothing."""
@@ -113,7 +116,7 @@ class PeerBook:
     def facts(self, own_demotion: int) -> Iterable[PeerChanged]:
         """The peers as the bus hears of them."""
         for name, peer in self._peers.items():
-            view = _view(peer)
+            view = _view(peer, {})
             healthy = view.alive and view.enabled and not view.maintenance and view.demotion <= own_demotion
             yield PeerChanged(
                 peer=name, alive=view.alive, healthy=healthy, demotion=view.demotion, summary=_summary(view, peer.hello)
@@ -121,11 +124,29 @@ class PeerBook:
 
 
 def _substance(hello: Hello) -> object:
-    return (hello.enabled, hello.maintenance, hello.demotion, hello.fast, hello.vhids, hello.sources, hello.incarnation)
+    state = (hello.enabled, hello.maintenance, hello.demotion, hello.fast, hello.incarnation)
+    return (state, hello.vhids, hello.offers, hello.sources)
 
 
-def _view(peer: _Peer) -> PeerView:
+def _stance(peer: _Peer, keys: Collection[VhidKey]) -> Stance | None:
+    offers = [offer for offer in peer.hello.offers if offer.key in keys or (offer.key[0], offer.edition.vhid) in keys]
+    known = {*keys, *(offer.key for offer in offers)}
+    entry = next((each for each in peer.hello.vhids if each.key in known), None)
+    if entry is None:
+        return None
+    mine = [offer for offer in peer.hello.offers if offer.key == entry.key]
+    return Stance(
+        name=peer.hello.node,
+        alive=peer.alive,
+        active=Edition(entry.key[1], entry.fingerprint),
+        wanted=next((offer.edition for offer in mine if offer.staged), None),
+        kept=frozenset(offer.edition for offer in mine if not offer.staged),
+    )
+
+
+def _view(peer: _Peer, renamed: Mapping[VhidKey, VhidKey]) -> PeerView:
     hello = peer.hello
+    keys = {entry.key: renamed.get(entry.key, entry.key) for entry in hello.vhids}
     return PeerView(
         name=hello.node,
         alive=peer.alive,
@@ -133,8 +154,8 @@ def _view(peer: _Peer) -> PeerView:
         maintenance=hello.maintenance,
         demotion=hello.demotion,
         fast=hello.fast,
-        serves=frozenset(entry.key for entry in hello.vhids if entry.state in (State.BACKUP, State.MASTER)),
-        skews={entry.key: entry.advskew for entry in hello.vhids},
+        serves=frozenset(keys[entry.key] for entry in hello.vhids if entry.state in (State.BACKUP, State.MASTER)),
+        skews={keys[entry.key]: entry.advskew for entry in hello.vhids},
         sources=frozenset(address for addresses in hello.sources.values() for address in addresses),
     )
 

@@ -11,7 +11,8 @@ from ipaddress import ip_address
 
 from appliance_carp import wire
 from appliance_carp.alarms import Trouble
-from appliance_carp.host import VirtualHost
+from appliance_carp.hello import same_addresses
+from appliance_carp.host import VirtualHost, Voice
 from appliance_carp.port import Port
 from appliance_carp.stamp import Verdict
 from appliance_carp.station import Station
@@ -70,9 +71,9 @@ def _take_advert(station: Station, port: Port, packet: Packet, family: int, now:
 
 def _candidates(station: Station, port: Port, vhid: int) -> list[VirtualHost]:
     """Hosts an advert may be about: on the sync interface the digest decides between equal VHIDs."""
-    own = station.hosts.get((port.name, vhid))
+    own = station.listeners.get((port.name, vhid))
     if own is not None:
-        return [own]
+        return own
     if port is station.sync:
         return [host for host in station.hosts.values() if host.settings.vhid == vhid]
     return []
@@ -82,17 +83,17 @@ def _authenticate(
     station: Station, port: Port, packet: Packet, advert: Advert, family: int, hosts: list[VirtualHost], now: float
 ) -> None:
     via_sync = hosts[0].settings.interface != port.name
-    host = next((each for each in hosts if each.authenticates(advert, now)), None)
+    host, voice = next(((each, voice) for each in hosts if (voice := each.authenticates(advert))), (None, None))
     if packet.ttl != wire.TTL and not (hosts[0].settings.peers and port.is_unicast_to_us(packet.destination)):
         hosts[0].counters["bad_ttl"] += 1
         if host is not None:
             _alarm_about(station, Trouble.BAD_TTL, host, packet, now)
         return
-    if host is None:
+    if host is None or voice is None:
         if not via_sync:
             _not_ours(station, hosts[0], packet, now)
         return
-    _hear(station, port, host, packet, advert, family, via_sync, now)
+    _hear(station, port, host, voice, packet, advert, family, via_sync, now)
 
 
 def _not_ours(station: Station, host: VirtualHost, packet: Packet, now: float) -> None:
@@ -102,7 +103,8 @@ def _not_ours(station: Station, host: VirtualHost, packet: Packet, now: float) -
     if theirs is None:
         trouble = Trouble.BAD_AUTH
     else:
-        trouble = Trouble.PASSWORD_DIFFERS if theirs == host.fingerprint else Trouble.ADDRESSES_DIFFER
+        same = same_addresses(theirs, host.fingerprint)
+        trouble = Trouble.PASSWORD_DIFFERS if same else Trouble.ADDRESSES_DIFFER
     _alarm_about(station, trouble, host, packet, now)
 
 
@@ -110,14 +112,15 @@ def _hear(
     station: Station,
     port: Port,
     host: VirtualHost,
+    voice: Voice,
     packet: Packet,
     advert: Advert,
     family: int,
     via_sync: bool,
     now: float,
 ) -> None:
-    host.witness.expect(station.herald.known_sources)
-    verdict = host.judge(advert, packet.source, port.every_own)
+    voice.witness.expect(station.herald.known_sources)
+    verdict = host.judge(voice, advert, packet.source, port.every_own)
     if verdict is Verdict.LOOP:
         _alarm_about(station, Trouble.LOOP, host, packet, now)
         return

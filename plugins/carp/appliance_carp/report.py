@@ -25,6 +25,7 @@ def report(station: Station, now: float) -> dict[str, Any]:
             {"name": name, "weight": weight, "since": rfc3339(station.herald.since.get(name, wall))}
             for name, weight in sorted(machine.reasons.items())
         ],
+        "waiting_for": [{"node": name, "why": why} for name, why in sorted(station.staging.waiting.items())],
         "vips": [_vip(station.hosts[each.key], each, now, wall) for each in machine.reports()],
     }
 
@@ -38,6 +39,7 @@ def _vip(host: VirtualHost, state: Report, now: float, wall: float) -> dict[str,
         "state": str(ROLES[state.state]),
         "addresses": [str(each) for each in vip.addresses],
         "aliases": [str(each) for each in vip.aliases],
+        "staged": _staged(host),
         "advbase": state.advbase,
         "advskew": state.advskew,
         "mac": vip.mac,
@@ -48,6 +50,19 @@ def _vip(host: VirtualHost, state: Report, now: float, wall: float) -> dict[str,
             for source, seen in sorted(host.seen.items())
         ],
         "counters": dict(host.counters),
+    }
+
+
+def _staged(host: VirtualHost) -> dict[str, Any] | None:
+    """What is going to be in force; of the password only whether it is another one."""
+    wanted = host.wanted
+    if not host.transaction.is_open:
+        return None
+    return {
+        "vhid": wanted.vhid,
+        "addresses": [str(each) for each in wanted.addresses],
+        "aliases": [str(each) for each in wanted.aliases],
+        "password": wanted.password != host.settings.password,
     }
 
 

@@ -24,7 +24,7 @@ from appliance_carp import datapath, reception
 from appliance_carp.alarms import Trouble
 from appliance_carp.control import RoleControl
 from appliance_carp.devices import Devices
-from appliance_carp.events import GetCarp, Reclaim
+from appliance_carp.events import CommitStaged, GetCarp, Reclaim
 from appliance_carp.herald import is_own_reason
 from appliance_carp.machine import Machine
 from appliance_carp.port import Port
@@ -107,6 +107,7 @@ class HeartbeatService:
                 self._begin(devices)
                 asked = stack.enter_context(ctx.subscribe(Demotion, Retracted, overflow=Overflow.COALESCE))
                 stack.enter_context(ctx.serve(GetCarp, self._control.get))
+                stack.enter_context(ctx.serve(CommitStaged, self._control.commit))
                 stack.enter_context(ctx.serve(Reclaim, self._control.reclaim))
                 stack.enter_context(ctx.serve(Switchover, self._control.switchover))
                 stack.enter_context(ctx.serve(SetMaintenance, self._control.set_maintenance))
@@ -126,7 +127,7 @@ class HeartbeatService:
 
     def _begin(self, devices: Devices) -> None:
         station, now = self._station, trio.current_time()
-        station.build()
+        station.build(now)
         parents = {port.settings.device: port.name for port in station.ports.values()}
         keep = [
             virtual_device(link.name, vhid)
@@ -216,9 +217,9 @@ class HeartbeatService:
             station.herald.publish_alarms(station.herald.alarms.expire(now))
             station.herald.announce_again(now)
             station.pardon_senders(now)
-            for host in station.hosts.values():
-                if host.is_changing and host.settle_change(station.herald.peers.fingerprints(host.vhid_key), now):
-                    self._ctx.log.info("carp_change_settled", vip=host.settings.name)
+            station.staging.beat(now)
+            station.herald.forget_keys()
+            station.remove_lingering(now)
             self._keep_drop_rule()
             if greet:
                 if not all(port.up for port in station.all_ports()):

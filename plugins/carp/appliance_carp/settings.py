@@ -7,11 +7,12 @@ validated table into these.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_interface
 from typing import Literal
 
 from appliance_carp.hello import fingerprint
+from appliance_carp.transaction import Edition
 from appliance_carp.vocabulary import VhidKey
 
 Cidr = IPv4Interface | IPv6Interface
@@ -58,7 +59,7 @@ class VipSettings:
     @property
     def mac(self) -> str:
         """The virtual MAC."""
-        return f"{VIRTUAL_MAC_PREFIX}:{self.vhid:02x}"
+        return virtual_mac(self.vhid)
 
     @property
     def all_addresses(self) -> tuple[IPv4Address | IPv6Address, ...]:
@@ -72,8 +73,22 @@ class VipSettings:
 
     @property
     def fingerprint(self) -> bytes:
-        """Eight bytes that are equal on two nodes exactly when the address sets are."""
-        return fingerprint(self.all_addresses)
+        """Eight bytes that are equal on two nodes exactly when the digests of their adverts are."""
+        return fingerprint(self.all_addresses, self.password, self.vhid)
+
+    @property
+    def edition(self) -> Edition:
+        """What the other nodes have to have, too."""
+        return Edition(self.vhid, self.fingerprint)
+
+    def with_digest_of(self, other: VipSettings) -> VipSettings:
+        """These settings with everything that the digest covers taken from `other`."""
+        return replace(self, vhid=other.vhid, password=other.password, addresses=other.addresses, aliases=other.aliases)
+
+
+def virtual_mac(vhid: int) -> str:
+    """The MAC address of a VHID."""
+    return f"{VIRTUAL_MAC_PREFIX}:{vhid:02x}"
 
 
 def place(address: Cidr, own_networks: Iterable[Network]) -> Cidr:
@@ -114,6 +129,7 @@ class CarpSettings:
     preempt_delay_s: float = 0.0
     profile: Literal["book", "fast", "custom"] = "book"
     hello: Literal["all", "sync"] = "all"
+    on_absent_peer: Literal["wait", "force"] = "wait"
     realtime: bool = True
 
     def vip(self, key: VhidKey) -> VipSettings | None:

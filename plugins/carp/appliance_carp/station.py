@@ -20,11 +20,13 @@ from appliance_carp import guard as guarding
 from appliance_carp.datapath import Kernel, VirtualMac
 from appliance_carp.guard import Guard, Send
 from appliance_carp.herald import Herald
-from appliance_carp.host import VirtualHost
+from appliance_carp.host import VirtualHost, Voice
 from appliance_carp.ledger import Ledger
 from appliance_carp.machine import Machine
 from appliance_carp.port import Port
-from appliance_carp.settings import CarpSettings, PortSettings
+from appliance_carp.settings import CarpSettings, PortSettings, VipSettings, virtual_mac
+from appliance_carp.staging import Staging, successors
+from appliance_carp.transaction import Stance
 from appliance_carp.vocabulary import (
     Activate,
     Announce,
@@ -41,6 +43,9 @@ from appliance_carp.vocabulary import (
 
 SEND_ERROR_WEIGHT = 240
 """FreeBSD's net.inet.carp.senderr_demotion_factor."""
+LINGER_S = 2.0
+"""How long the virtual MAC of a former VHID still forwards: Linux takes a second change of a neighbour within a second
+for a mistake, so whoever has just learned it may learn of the new one late."""
 ROLES = {
     State.INIT: Role.INIT,
     State.BACKUP: Role.BACKUP,
@@ -73,22 +78,33 @@ class Station:
     enabled: bool = True
     maintenance: bool = False
     guard: Guard | None = None
+    listeners: dict[VhidKey, list[VirtualHost]] = field(default_factory=dict)
+    """Whom an advert may be about: each virtual host understands the VHIDs of all its editions."""
+    lingering: list[tuple[float, VirtualMac]] = field(default_factory=list)
+    """Virtual MACs of former VHIDs that still forward, and until when."""
+    staging: Staging = field(init=False)
+    """Changes that wait until all nodes have them."""
     _holders: dict[tuple[str, str], VirtualHost] = field(default_factory=dict)
     herald: Herald = field(init=False)
     """Tells the bus and the other nodes."""
 
     def __post_init__(self) -> None:
         self.herald = Herald(self)
+        self.staging = Staging(self)
 
     # --- building ------------------------------------------------------------------------------------------
 
-    def build(self) -> None:
+    def build(self, now: float) -> None:
         """Make ports and hosts from the settings; the devices are found later."""
         for settings in self.settings.ports:
             self.ports[settings.interface] = Port(settings)
         self.sync = self.sync_port(self.settings.sync)
-        for vip in self.settings.vips:
-            self._add_host(vip.key)
+        for vip, former in self.staging.begin(self.settings.vips, now):
+            host = self._add_host(former[0])
+            host.propose(vip, now)
+            for each in former[1:]:
+                host.restore(each, now)
+        self.listen()
 
     def sync_port(self, settings: PortSettings | None) -> Port | None:
         """The sync port: the CARP port of the same interface, or one of its own."""
@@ -96,12 +112,31 @@ class Station:
             return None
         return self.ports.get(settings.interface) or Port(settings)
 
-    def _add_host(self, key: VhidKey) -> None:
-        vip = self.settings.vip(key)
-        assert vip is not None
+    def _add_host(self, vip: VipSettings) -> VirtualHost:
         taken = {host.slot for host in self.hosts.values()}
         slot = next(number for number in range(len(taken) + 1) if number not in taken)
-        self.hosts[key] = VirtualHost(vip, slot, self.ledger)
+        host = self.hosts[vip.key] = VirtualHost(vip, slot, self.ledger)
+        return host
+
+    def listen(self) -> None:
+        """Find out anew which adverts are about which virtual host; after editions have changed."""
+        self.listeners = {}
+        for host in self.hosts.values():
+            for vhid in {edition.vhid for edition in host.voices}:
+                self.listeners.setdefault((host.settings.interface, vhid), []).append(host)
+
+    def stances(self, host: VirtualHost) -> list[Stance]:
+        """What the other nodes say of a virtual host."""
+        return self.herald.peers.stances(host.settings.interface, {edition.vhid for edition in host.voices})
+
+    def renamed(self) -> dict[VhidKey, VhidKey]:
+        """Our present keys of virtual hosts whose VHID is being changed."""
+        return {
+            (host.settings.interface, edition.vhid): host.vhid_key
+            for host in self.hosts.values()
+            if host.is_changing
+            for edition in host.voices
+        }
 
     def all_ports(self) -> list[Port]:
         """CARP ports and the sync port, each once."""
@@ -245,22 +280,26 @@ class Station:
                 self._send_health(host.settings.interface)
         if (effect.copy_to_sync or effect.only_sync) and self.sync is not None and self.sync is not port:
             family = next((each for each in (4, 6) if each in self.sync.own), 4)
-            self.sync.send_advert(self._payload(host, self.sync.source(family), effect), family, host.settings.mac)
+            voice = self._voice(host)
+            payload = self._payload(host, voice, self.sync.source(family), effect)
+            self.sync.send_advert(payload, family, virtual_mac(voice.key.vhid))
 
     def _send_on(self, port: Port, host: VirtualHost, effect: SendAdvert) -> bool:
-        peers = [peer for peer in host.settings.peers if peer.version == effect.family]
+        voice = self._voice(host)
         if host.settings.peers:
-            sent = [port.send_unicast(self._payload(host, port.unicast_source(peer), effect), peer) for peer in peers]
+            peers = [peer for peer in host.settings.peers if peer.version == effect.family]
+            payloads = [(self._payload(host, voice, port.unicast_source(peer), effect), peer) for peer in peers]
+            sent = [port.send_unicast(payload, peer) for payload, peer in payloads]
             return all(sent)  # and not a generator: every peer is sent to, whatever became of the one before
-        payload = self._payload(host, port.source(effect.family), effect)
-        return port.send_advert(payload, effect.family, port.mac if effect.parting else host.settings.mac)
+        payload = self._payload(host, voice, port.source(effect.family), effect)
+        return port.send_advert(payload, effect.family, port.mac if effect.parting else virtual_mac(voice.key.vhid))
 
-    def _payload(self, host: VirtualHost, source: str, effect: SendAdvert) -> bytes:
-        key = host.key
-        if host.is_changing:
-            key = host.sending_key(self.herald.peers.fingerprints(host.vhid_key))
+    def _voice(self, host: VirtualHost) -> Voice:
+        return host.sending(self.stances(host)) if host.is_changing else host.voice
+
+    def _payload(self, host: VirtualHost, voice: Voice, source: str, effect: SendAdvert) -> bytes:
         return host.payload(
-            key,
+            voice,
             source=source,
             advbase=effect.advbase,
             advskew=effect.advskew,
@@ -287,7 +326,7 @@ class Station:
     def say_goodbye(self, key: VhidKey, sequence: int) -> list[Send]:
         """The sends of a bow-out, for the guard."""
         host = self.hosts[key]
-        host.stamper.heard(sequence)
+        self._voice(host).stamper.heard(sequence)
         port = self.ports[key[0]]
         if port.sockets is None:
             return []
@@ -324,20 +363,26 @@ class Station:
     # --- changing ------------------------------------------------------------------------------------------
 
     def reconfigure(self, settings: CarpSettings, now: float) -> None:
-        """Take new settings as a difference; hosts that did not change are not touched."""
+        """Take new settings as a difference; hosts that did not change are not touched.
+
+        What the digest covers is only staged: `staging` puts it in force when the other nodes have it, too.
+        """
         old, self.settings = self.settings, settings
         if old.password != settings.password:
             self.herald.take_password(settings.password)
-        wanted = {vip.key for vip in settings.vips}
-        for key in [key for key in self.hosts if key in wanted]:
-            self._change_host(key, now)
-        gone = self.hosts.keys() - wanted
-        new = wanted - self.hosts.keys()
-        for key in new:
-            self._add_host(key)
+        follow = successors(self.hosts, settings.vips)
+        gone = self.hosts.keys() - follow.keys()
+        former = {key: host.settings for key, host in self.hosts.items()}
+        for key, vip in follow.items():
+            self.hosts[key].propose(vip, now)
+        new = [vip for vip in settings.vips if vip not in follow.values()]
+        for vip in new:
+            self._add_host(vip)
+        self.listen()
+        keys = {vip.key for vip in new}
         for port in self.ports.values():
             if port.index:
-                self.attach_hosts(port, [key for key in new if key[0] == port.name])
+                self.attach_hosts(port, [key for key in keys if key[0] == port.name])
         self.herald.roles_changed()
         self.perform(self.machine.reconfigure(self.group(without=gone), now))
         for key in gone:
@@ -345,16 +390,70 @@ class Station:
                 vmac.remove(self.kernel)
             if self.hosts.pop(key).broken:
                 self._send_health(key[0])
+        self.listen()
         self.herald.roles_changed()
         for port in self.ports.values():
             self._watch(port)
+        for key, settings_before in former.items():
+            if key in self.hosts and self.hosts[key].settings != settings_before:
+                self.place(key)
+        self.staging.changed(now)
 
-    def _change_host(self, key: VhidKey, now: float) -> None:
-        host, vip = self.hosts[key], self.settings.vip(key)
-        assert vip is not None
-        if host.settings == vip:
-            return
-        host.change(vip, now, bridged=bool(self.herald.peers.fingerprints(key)))
+    def place(self, key: VhidKey) -> None:
+        """Bring the kernel's addresses of a MASTER in line with its settings, and announce the new ones."""
         vmac = self.vmacs.get(key)
         if vmac is not None and vmac.is_open:
-            self.announce(key, vmac.change(self.kernel, vip.placed))
+            self.announce(key, vmac.change(self.kernel, self.hosts[key].settings.placed))
+
+    def switch(self, hosts: Sequence[VirtualHost], now: float) -> None:
+        """Put in force what these have staged, each in the role that it has."""
+        moved = {}
+        for host in hosts:
+            former = host.vhid_key
+            host.switch(now)
+            if host.vhid_key != former:
+                moved[former] = host.vhid_key
+        self.hosts = {host.vhid_key: host for host in self.hosts.values()}
+        self.listen()
+        for port in self.ports.values():
+            self._watch(port)
+        for former, key in moved.items():
+            self._move_device(former, key, now)
+        self.machine.rekey(moved)
+        self.herald.roles_changed()
+        for host in hosts:
+            self.place(host.vhid_key)
+        self.perform(self.machine.reconfigure(self.group(), now))
+        for former, key in moved.items():
+            self._tell_move(former, key)
+        if self.guard is not None:
+            self.renew_guard()
+
+    def _move_device(self, former: VhidKey, key: VhidKey, now: float) -> None:
+        """Another VHID is another virtual MAC. That of a MASTER is opened before the former one goes."""
+        old, port = self.vmacs.pop(former, None), self.ports.get(key[0])
+        if old is None or port is None or not port.index:
+            return
+        self.attach_hosts(port, [key])
+        if old.is_open:
+            self._activate(key)
+            self.announce(key, self.hosts[key].settings.all_addresses)
+            old.change(self.kernel, ())
+            self.lingering.append((now + LINGER_S, old))
+        else:
+            old.remove(self.kernel)
+
+    def remove_lingering(self, now: float) -> None:
+        """Remove virtual MACs that were left, when everybody has learned of the new ones."""
+        due = [vmac for at, vmac in self.lingering if at <= now]
+        self.lingering = [(at, vmac) for at, vmac in self.lingering if at > now]
+        for vmac in due:
+            vmac.remove(self.kernel)
+
+    def _tell_move(self, former: VhidKey, key: VhidKey) -> None:
+        interface, vhid = key
+        role = ROLES[self.machine.report(key).state]
+        reason = f"VHID {former[1]} became {vhid}"
+        self.ctx.publish(RoleChanged(interface=interface, vhid=vhid, role=role, reason=reason))
+        self.ctx.publish(RoleChanged(interface=interface, vhid=former[1], role=Role.INIT, reason=reason))
+        self.ctx.log.info("carp_vhid_changed", interface=interface, old=former[1], new=vhid)

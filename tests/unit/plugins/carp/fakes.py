@@ -354,7 +354,7 @@ class Rig:
         self.now = now
         machine = Machine(GroupSettings(vhids=(), preempt=settings.preempt), jitter=lambda: 0.0)
         self.station = Station(self.ctx, settings, kernel, 1, machine)  # type: ignore[arg-type]
-        self.station.build()
+        self.station.build(now)
         self.machine.reconfigure(self.station.group(), now)
 
     def plugged(self) -> Rig:
@@ -434,7 +434,7 @@ class Peer:
     ) -> bytes:
         host = self.hosts[key]
         return host.payload(
-            host.key,
+            host.voice,
             source=source or self.source(key[0]),
             advbase=advbase,
             advskew=advskew,
@@ -464,6 +464,11 @@ class Peer:
             vhids=tuple(
                 hello.VhidStatus(key, state, 100, host.settings.families, host.fingerprint)
                 for key, host in self.hosts.items()
+            ),
+            offers=tuple(
+                hello.Offer(key, edition, staged=edition == host.transaction.wanted)
+                for key, host in self.hosts.items()
+                for edition in host.transaction.accepted[1:]
             ),
             sources={name: (self.source(name),) for name in SUBNETS},
         )

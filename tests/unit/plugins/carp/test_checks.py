@@ -17,6 +17,7 @@ from appliance.testing import LogicalInterfaces
 from appliance_carp.checks import checks
 from appliance_carp.config import CarpConfig
 from appliance_carp.report import report
+from appliance_carp.wire import Key
 from tests.unit.plugins.carp.fakes import Peer, Rig
 
 VIPS = [
@@ -102,7 +103,7 @@ def test_adverts_that_failed_authentication_are_told_with_their_number(rig: Rig)
     assert found("carp-service", Patient(answer=report(rig.station, rig.now))).health is Health.OK
     stranger = Peer()
     for host in stranger.hosts.values():
-        host.key = type(host.key)("other", host.settings.vhid, host.settings.all_addresses)
+        host.voice.key = Key("other", host.settings.vhid, host.settings.all_addresses)
     rig.take("lan", stranger.advert(), stranger.advert())
     finding = found("carp-service", Patient(answer=report(rig.station, rig.now)))
     assert (finding.health, finding.what) == (Health.WARN, "2 adverts failed authentication since start")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from ipaddress import ip_interface
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from appliance_carp.commands import ANSWER_S, COMMANDS, ROLE_CHANGE_S, render_ca
 from appliance_carp.control import SETTLE_S
 from appliance_carp.events import Reclaim
 from appliance_carp.report import report
-from tests.unit.plugins.carp.fakes import Peer, Rig
+from tests.unit.plugins.carp.fakes import VIPS, Peer, Rig, carp
 
 
 class Console:
@@ -168,20 +170,30 @@ def test_what_keeps_a_node_from_serving_is_in_the_first_lines(rig: Rig) -> None:
 def test_names_of_different_length_stay_in_columns_and_no_host_is_no_error() -> None:
     empty: dict[str, Any] = {
         "node": "fw1", "enabled": True, "maintenance": False, "resigned": False, "demotion": 0,
-        "reasons": [], "vips": [],
+        "reasons": [], "waiting_for": [], "vips": [],
     }  # fmt: skip
     assert render_carp(empty) == "fw1: enabled, demotion 0"
 
     def host(name: str) -> dict[str, Any]:
         return {
             "name": name, "state": "BACKUP", "interface": "lan", "vhid": 1, "addresses": ["192.168.1.1/24"],
-            "aliases": ["10.0.0.1/8"], "reason": "started", "since": "2025-06-15T15:06:40.000Z", "advbase": 0,
+            "aliases": ["10.0.0.1/8"], "staged": None, "reason": "started", "since": "2025-06-15T15:06:40.000Z",
+            "advbase": 0,
             "advskew": 26, "mac": "00:00:5e:00:01:01", "peers": [], "counters": {"sent": 0, "received": 0},
         }  # fmt: skip
 
     lines = render_carp(empty | {"vips": [host("a"), host("guests")]}).splitlines()
     assert lines[1] == "  a       BACKUP   lan@1  192.168.1.1/24, 10.0.0.1/8"
     assert lines[1].index("BACKUP") == lines[4].index("BACKUP")
+
+
+def test_a_staged_change_tells_what_it_is_and_whom_it_waits_for(rig: Rig) -> None:
+    rig.take("lan", Peer().hello())
+    more = replace(VIPS[0], aliases=(ip_interface("192.168.1.9/24"),), password="other")
+    rig.station.reconfigure(carp(more, VIPS[1]), rig.now)
+    lines = render_carp(report(rig.station, rig.now)).splitlines()
+    assert lines[1] == "  a change is staged: fw2 has not got it yet; 'ha commit --force' does not wait"
+    assert lines[4].strip() == "staged: VHID 1, 192.168.1.1/24, 192.168.1.9/24, another password"
 
 
 def test_a_result_is_one_sentence() -> None:

@@ -13,6 +13,7 @@ import trio.testing
 from appliance.errors import RefusedError
 from appliance.events import HandoverMeasured, SetEnabled, SetMaintenance, Switchover
 from appliance_carp import control as module
+from appliance_carp import staging
 from appliance_carp.control import SETTLE_S, TAKEN_OVER_S, RoleControl
 from appliance_carp.events import GetCarp, Reclaim
 from appliance_carp.vocabulary import State
@@ -37,7 +38,7 @@ class Console:
 
     @property
     def words(self) -> list[str]:
-        return sorted(path.name for path in self.rig.ctx.state_dir.iterdir())
+        return sorted(path.name for path in self.rig.ctx.state_dir.iterdir() if path.name != staging.FILE)
 
     async def drive(self) -> None:
         """The timer of the service, punctual to a few milliseconds."""

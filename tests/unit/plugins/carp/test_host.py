@@ -7,9 +7,10 @@ from ipaddress import ip_interface
 
 import pytest
 
-from appliance_carp.host import CHANGE_WINDOW_S, PARDON_S, PEERS_SHOWN, SEND_ERRORS_MAX, VirtualHost
+from appliance_carp.host import PARDON_S, PEERS_SHOWN, SEND_ERRORS_MAX, VirtualHost
 from appliance_carp.ledger import Ledger
 from appliance_carp.settings import VipSettings
+from appliance_carp.transaction import KEEP_S, Stance
 from appliance_carp.wire import Advert, parse
 
 VIP = VipSettings(
@@ -23,6 +24,8 @@ VIP = VipSettings(
 )
 MORE = replace(VIP, aliases=(ip_interface("192.168.1.9/24"),))
 NEW_PASSWORD = replace(VIP, password="other")
+NEW_VHID = replace(VIP, vhid=7)
+CHANGES = [MORE, NEW_PASSWORD, NEW_VHID]
 NOW = 100.0
 
 
@@ -30,52 +33,71 @@ def host(settings: VipSettings = VIP) -> VirtualHost:
     return VirtualHost(settings, 0, Ledger())
 
 
-def advert(sender: VirtualHost, peers: tuple[bytes, ...] = ()) -> Advert:
+def advert(sender: VirtualHost, *peers: Stance) -> Advert:
     payload = sender.payload(
-        sender.sending_key(peers), source="192.168.1.2", advbase=1, advskew=0, demote=0, unix_time=1.8e9
+        sender.sending(peers), source="192.168.1.2", advbase=1, advskew=0, demote=0, unix_time=1.8e9
     )
     return parse(payload)
 
 
+def stance(host: VirtualHost) -> Stance:
+    """What a peer with this host says."""
+    held = host.transaction
+    return Stance("fw2", True, held.active, held.wanted, frozenset(held.kept))
+
+
 def test_two_hosts_with_the_same_settings_understand_each_other() -> None:
-    assert host().authenticates(advert(host()), NOW)
+    assert host().authenticates(advert(host()))
 
 
-@pytest.mark.parametrize("changed", [MORE, NEW_PASSWORD])
-def test_another_password_or_address_set_is_not_understood(changed: VipSettings) -> None:
-    assert not host().authenticates(advert(host(changed)), NOW)
+@pytest.mark.parametrize("changed", CHANGES)
+def test_another_password_address_set_or_vhid_is_not_understood(changed: VipSettings) -> None:
+    assert not host().authenticates(advert(host(changed)))
 
 
-@pytest.mark.parametrize("changed", [MORE, NEW_PASSWORD])
-def test_a_changed_host_still_understands_the_old_digest_within_the_window(changed: VipSettings) -> None:
+@pytest.mark.parametrize("changed", CHANGES)
+def test_a_staged_change_is_understood_and_not_spoken_until_it_is_put_in_force(changed: VipSettings) -> None:
     one = host()
-    one.change(changed, NOW, bridged=True)
-    assert one.authenticates(advert(host(VIP)), NOW + CHANGE_WINDOW_S - 1)
-    assert one.authenticates(advert(host(changed)), NOW)
-    assert not one.authenticates(advert(host(VIP)), NOW + CHANGE_WINDOW_S + 1)
+    one.propose(changed, NOW)
+    assert one.settings == VIP
+    assert (one.authenticates(advert(host())), one.authenticates(advert(host(changed)))) == tuple(one.voices.values())
+    assert host().authenticates(advert(one))
+    one.switch(NOW)
+    assert one.settings == changed
+    assert host(changed).authenticates(advert(one))
+    assert one.authenticates(advert(host())), "a peer may not have switched yet"
+    assert not one.drop([stance(host())], NOW + KEEP_S), "it still has not"
+    assert one.drop([stance(host(changed))], NOW + KEEP_S)
+    assert not one.authenticates(advert(host()))
 
 
-def test_a_changed_host_sends_the_old_digest_while_a_peer_still_has_the_old_addresses() -> None:
+def test_a_peer_that_comes_back_with_the_former_edition_is_spoken_to_in_that() -> None:
     one, peer = host(), host()
-    one.change(MORE, NOW, bridged=True)
-    assert peer.authenticates(advert(one, (VIP.fingerprint,)), NOW)
-    peer.change(MORE, NOW, bridged=True)
-    assert one.settle_change([MORE.fingerprint], NOW)
-    assert peer.authenticates(advert(one, (MORE.fingerprint,)), NOW)
-    assert not one.is_changing
+    one.propose(NEW_PASSWORD, NOW)
+    one.switch(NOW)
+    assert peer.authenticates(advert(one, stance(peer)))
+    peer.propose(NEW_PASSWORD, NOW)
+    assert host(NEW_PASSWORD).authenticates(advert(one, stance(peer)))
 
 
-def test_a_host_without_peers_of_our_kind_changes_at_once() -> None:
+def test_what_no_digest_covers_is_in_force_at_once_even_beside_a_staged_change() -> None:
     one = host()
-    one.change(MORE, NOW, bridged=False)
-    assert not one.is_changing
-    assert not one.authenticates(advert(host(VIP)), NOW)
+    one.propose(replace(NEW_PASSWORD, advskew=50), NOW)
+    assert (one.settings, one.is_changing) == (replace(VIP, advskew=50), True)
+    one.propose(replace(VIP, advskew=60), NOW)
+    assert (one.settings, one.transaction.is_open) == (replace(VIP, advskew=60), False)
 
 
-def test_changing_only_the_timing_keeps_the_digest() -> None:
-    one = host()
-    one.change(replace(VIP, advskew=50), NOW, bridged=True)
-    assert not one.is_changing
+def test_stamps_never_go_back_whatever_changes() -> None:
+    one, last = host(), 0
+    for settings in (MORE, NEW_PASSWORD, NEW_VHID, VIP):
+        one.propose(settings, NOW)
+        one.switch(NOW)
+        advert(one)
+        assert one.stamper.sequence > last
+        last = one.stamper.sequence
+        one.stamper.heard(last + 1000)
+        last += 1000
 
 
 def test_the_fingerprint_ignores_the_order_of_addresses() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from appliance_carp.hello import Hello, VhidStatus
+from appliance_carp.hello import Hello, Offer, VhidStatus
 from appliance_carp.peers import FORGET_S, PEERS_MAX, SILENT_S, PeerBook
+from appliance_carp.transaction import Edition, Stance
 from appliance_carp.vocabulary import State
 
 LAN = ("lan", 1)
@@ -59,12 +61,23 @@ def test_adverts_are_attributed_by_source_address() -> None:
     assert book.addresses_of("fw2") == {"lan": ("192.168.1.3",)}
 
 
-def test_fingerprints_come_from_living_peers_only() -> None:
+def test_a_stance_is_what_a_peer_says_of_a_virtual_host_under_any_of_its_vhids() -> None:
+    book = PeerBook()
+    new, old = Edition(7, b"n" * 8), Edition(5, b"o" * 8)
+    offers = (Offer(LAN, new, staged=True), Offer(LAN, old, staged=False))
+    book.heard(hello(offers=offers), 0.0)
+    expected = Stance("fw2", True, Edition(1, b"a" * 8), new, frozenset({old}))
+    assert book.stances("lan", {1}) == book.stances("lan", {5}) == book.stances("lan", {7}) == [expected]
+    assert book.stances("lan", {2}) == book.stances("wan", {1}) == []
+    book.died("fw2")
+    assert book.stances("lan", {1}) == [replace(expected, alive=False)]
+
+
+def test_views_are_told_by_our_own_keys() -> None:
     book = PeerBook()
     book.heard(hello(), 0.0)
-    assert book.fingerprints(LAN) == {b"a" * 8}
-    book.died("fw2")
-    assert book.fingerprints(LAN) == set()
+    (view,) = book.views({LAN: ("lan", 7)})
+    assert (view.serves, view.skews) == (frozenset({("lan", 7)}), {("lan", 7): 100})
 
 
 def test_the_address_set_of_a_source_is_that_of_its_own_node_and_of_nobody_dead() -> None:

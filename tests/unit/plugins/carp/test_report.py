@@ -19,10 +19,12 @@ STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 TOP: dict[str, type] = {
     "node": str, "enabled": bool, "maintenance": bool, "resigned": bool, "demotion": int, "reasons": list, "vips": list,
+    "waiting_for": list,
 }  # fmt: skip
 REASON: dict[str, type] = {"name": str, "weight": int, "since": str}
 VIP: dict[str, type | tuple[type, ...]] = {
     "name": str, "interface": str, "vhid": int, "state": str, "addresses": list, "aliases": list,
+    "staged": (dict, type(None)),
     "advbase": (int, float), "advskew": int, "mac": str, "since": str, "reason": str, "peers": list, "counters": dict,
 }  # fmt: skip
 PEER: dict[str, type] = {"address": str, "advskew": int, "last_seen_ms": int}

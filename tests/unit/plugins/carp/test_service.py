@@ -223,12 +223,13 @@ def test_a_change_of_password_is_settled_when_its_window_is_over(tell: Callable[
         rig.take("lan", Peer().hello())
         changed = [replace(each, password="other") for each in VIPS]
         rig.station.reconfigure(carp(*changed), rig.now)
-        assert rig.station.hosts[LAN].is_changing
         running.start("_beat")
+        rig.take("lan", Peer(*changed).hello(incarnation=2))
+        assert [host.transaction.is_open for host in rig.station.hosts.values()] == [False, False]
         await trio.sleep(59)
         assert rig.station.hosts[LAN].is_changing
         await trio.sleep(2)
-        assert [entry["vip"] for entry in rig.ctx.log.named("carp_change_settled")] == ["lan", "wan"]
+        assert rig.ctx.log.named("carp_change_settled") == [{"vips": "lan wan"}]
 
     tell(story)
 

@@ -141,7 +141,7 @@ def test_copies_go_over_the_sync_link_too_or_only_there(rig: Rig) -> None:
 def test_a_copy_is_understood_by_the_peer_as_it_is(rig: Rig) -> None:
     rig.station.perform([SendAdvert(LAN, 4, 255, 255, 0, copy_to_sync=True)])
     host = Peer().hosts[LAN]
-    assert [host.authenticates(advert, 0.0) for advert in adverts_in(rig.sockets("sync")[0].sent)] == [True]
+    assert [host.authenticates(advert) for advert in adverts_in(rig.sockets("sync")[0].sent)] == [host.voice]
 
 
 def test_every_unicast_peer_is_sent_to_whatever_became_of_the_one_before(make_rig: MakeRig) -> None:
@@ -263,9 +263,9 @@ def test_a_new_guard_is_there_before_the_old_one_goes(rig: Rig, monkeypatch: pyt
 
 def test_the_same_settings_again_change_nothing(rig: Rig) -> None:
     rig.master()
-    before = (list(rig.kernel.journal), len(rig.ctx.published), rig.station.hosts[LAN].key)
+    before = (list(rig.kernel.journal), len(rig.ctx.published), rig.station.hosts[LAN].voice.key)
     rig.station.reconfigure(carp(), rig.now)
-    assert (rig.kernel.journal, len(rig.ctx.published), rig.station.hosts[LAN].key) == before
+    assert (rig.kernel.journal, len(rig.ctx.published), rig.station.hosts[LAN].voice.key) == before
 
 
 def test_an_added_address_is_announced_alone_and_keeps_the_role(rig: Rig) -> None:
