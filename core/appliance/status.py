@@ -41,7 +41,8 @@ def ha_status(appliance: ApplianceView, *, now: float) -> Fact:
         appliance: The node.
         now: The bus clock's current time, for ages.
     """
-    vips = [_vip(envelope, event, now) for envelope, event in _facts(appliance, RoleChanged)]
+    roles = _facts(appliance, RoleChanged)
+    vips = [_vip(envelope, event, now) for envelope, event in roles if event.role is not Role.REMOVED]
     vips.sort(key=lambda vip: (vip["interface"], vip["vhid"]))
     reasons = [
         {"name": event.reason, "weight": event.weight, **_when(envelope, now)}

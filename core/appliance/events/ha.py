@@ -18,6 +18,8 @@ class Role(StrEnum):
     BACKUP = "BACKUP"
     MASTER = "MASTER"
     DISABLED = "DISABLED"
+    REMOVED = "REMOVED"
+    """There is no such virtual host any more: nobody counts or shows it."""
 
     @property
     def is_master(self) -> bool:

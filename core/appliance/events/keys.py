@@ -26,7 +26,7 @@ class GetKeys(Request[tuple[DerivedKey, ...]]):
     """
 
     purpose: str
-    """``pfsync`` or ``carp-hello``."""
+    """``pfsync``, ``carp-hello`` or ``carp-password`` (of which those of virtual hosts are made)."""
 
 
 @event(retain=())

@@ -56,7 +56,7 @@ async def service_answers(probe: Probe) -> Finding:
 async def roles_agree(probe: Probe) -> Finding:
     """A node that is MASTER here and BACKUP there is a black hole for whoever crosses it."""
     roles = [cast(RoleChanged, event) for event in probe.retained(RoleChanged)]
-    kinds = {event.role for event in roles} - {Role.INIT, Role.DISABLED}
+    kinds = {event.role for event in roles} - {Role.INIT, Role.DISABLED, Role.REMOVED}
     if len(kinds) > 1:
         split = ", ".join(f"{event.interface}@{event.vhid} {event.role}" for event in roles)
         return Finding(

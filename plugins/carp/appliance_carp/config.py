@@ -68,7 +68,8 @@ class CarpConfig(Model):
     """``[carp]``: virtual addresses that move between nodes."""
 
     password: Password | None = None
-    """Default password for all VHIDs, 1..19 bytes; also authenticates the messages between our own nodes."""
+    """Default password for all VHIDs, 1..19 bytes; also authenticates the messages between our own nodes. Unset on
+    paired nodes: VHIDs without a password of their own get one that is derived from the pairing."""
     preempt: bool = True
     """Whether the preferred node takes its addresses back when it returns."""
     preempt_delay: Annotated[float, Field(ge=0, le=3600, strict=False)] = 0.0
@@ -87,7 +88,7 @@ class CarpConfig(Model):
     """The virtual hosts."""
 
     def secret_of(self, vip: VipTable) -> str:
-        """The password in force for a virtual host; empty when there is none (refused by verify)."""
+        """The configured password of a virtual host; empty when the pairing gives it, or there is none."""
         secret = vip.password or self.password
         return secret.get_secret_value() if secret else ""
 
@@ -153,7 +154,7 @@ def settings_of(config: Config) -> CarpSettings:
         vips=tuple(_vip(table, vip, known[vip.interface].addresses) for vip in table.vip),
         ports=tuple(port(name) for name in used),
         sync=port(table.sync_interface) if table.sync_interface else None,
-        password=table.password.get_secret_value() if table.password else min(secrets, default=""),
+        password=table.password.get_secret_value() if table.password else min(filter(None, secrets), default=""),
         preempt=table.preempt,
         preempt_delay_s=table.preempt_delay,
         profile=table.profile,

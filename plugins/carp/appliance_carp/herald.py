@@ -13,6 +13,7 @@ from appliance.events import Alarm, Demotion, Health, PeerChanged, Status
 from appliance_carp import hello
 from appliance_carp.alarms import AlarmBook, Trouble
 from appliance_carp.host import VirtualHost
+from appliance_carp.keychain import KeyChain
 from appliance_carp.peers import PeerBook
 from appliance_carp.port import UNSPECIFIED
 from appliance_carp.vocabulary import State, VhidKey
@@ -28,8 +29,6 @@ a false claim at once is ignored by exactly those that believed the claim."""
 CLAIM_FORGOTTEN_S = 10.0
 RECENT_MAX = 256
 """Hello packets remembered to skip their copies: four nodes in sixteen parts each, under several keys."""
-KEYS_MAX = 4
-"""Keys of hellos in use at once; two while one replaces the other."""
 CLAIMANTS_MAX = 64
 """MAC addresses remembered as claimants; a flood of forged ones must not fill the memory."""
 
@@ -60,25 +59,29 @@ class Herald:
         self._recent: set[bytes] = set()
         self._sequence = 0
         self._status: Status | None = None
-        self._keys = [hello.HelloKey(station.settings.password)]
-        """The preferred one first, then former ones that somebody may still need."""
-        self.assembler = hello.Assembler(*self._keys)
+        self.keys = KeyChain(_keys(station.settings.password, ()))
+        self.assembler = hello.Assembler(*self.keys.accepted)
 
-    def take_password(self, password: str) -> None:
-        """Prefer this password from now on; what was used before is used as well until every peer has it, too."""
-        self.take_keys([hello.HelloKey(password)])
+    def take_secrets(self, password: str, paired: Sequence[bytes]) -> None:
+        """Speak under the key of the pairing from now on, without one under that of the password."""
+        self.take_keys(_keys(password, paired))
 
     def take_keys(self, keys: Sequence[hello.HelloKey]) -> None:
-        """Prefer these keys from now on, the first one most."""
-        former = [key for key in self._keys if key not in keys]
-        self._keys = [*keys, *(former if self.peers.names() else ())][:KEYS_MAX]
-        self.assembler.accept(self._keys)
+        """Prefer the first of these; what was used before is used as well until every known node has it, too."""
+        self.keys.take(keys, keep=bool(self._station.mates()))
+        self.assembler.accept(self.keys.accepted)
 
-    def forget_keys(self) -> None:
-        """Give up former keys when every peer has spoken under the preferred one."""
-        if len(self._keys) > 1 and all(map(self.assembler.prefers, self.peers.names())):
-            del self._keys[1:]
-            self.assembler.accept(self._keys)
+    def restore_keys(self, former: Iterable[hello.HelloKey]) -> None:
+        """Use these as well, which were in use before a restart."""
+        self.keys = KeyChain(self.keys.accepted, former)
+        self.assembler.accept(self.keys.accepted)
+
+    def forget_keys(self) -> bool:
+        """Give up former keys when every known node has spoken under the preferred one; whether there were any."""
+        if not self.keys.forget(self._station.mates(), self.assembler.prefers):
+            return False
+        self.assembler.accept(self.keys.accepted)
+        return True
 
     def raise_alarm(self, trouble: Trouble, now: float, **words: object) -> None:
         """Note trouble on the wire and tell everybody when it is new."""
@@ -118,7 +121,7 @@ class Herald:
         """The next hello of this node, under each key that somebody may need."""
         self._sequence += 1
         said = self._hello()
-        return [part for key in self._keys for part in hello.encode(said, key)]
+        return [part for key in self.keys.spoken for part in hello.encode(said, key)]
 
     def _hello(self) -> hello.Hello:
         station = self._station
@@ -234,6 +237,10 @@ class Herald:
                 self._again[key] = (claimed_at + ANNOUNCE_AGAIN_S, claimed_at)
 
 
+def _keys(password: str, paired: Sequence[bytes]) -> list[hello.HelloKey]:
+    return [hello.HelloKey(each) for each in paired or ([password.encode()] if password else [])]
+
+
 def status_of(station: Station) -> Status:
     """The service's summary: how many hosts it holds, and what keeps it from holding them."""
     states = [report.state for report in station.machine.reports()]
@@ -245,6 +252,8 @@ def status_of(station: Station) -> Status:
         return Status(health=Health.WARN, summary=f"{summary}; in maintenance ('ha maintenance off' ends it)")
     if station.machine.resigned:
         return Status(summary=f"{summary}; handed over on request ('ha enable' lets it come back)")
+    if station.left_out:
+        return Status(health=Health.WARN, summary=f"{summary}; {station.left_out} without a password ('pair')")
     if waiting := station.staging.waiting:
         return Status(health=Health.WARN, summary=f"{summary}; a change is staged: {say_waiting(waiting)}")
     if State.INIT in states:

@@ -27,8 +27,10 @@ from appliance_carp.devices import Devices
 from appliance_carp.events import CommitStaged, GetCarp, Reclaim
 from appliance_carp.herald import is_own_reason
 from appliance_carp.machine import Machine
+from appliance_carp.paired import PairedKeys
 from appliance_carp.port import Port
 from appliance_carp.settings import CarpSettings
+from appliance_carp.staging import remembered_passwords
 from appliance_carp.station import Station
 from appliance_carp.vocabulary import GroupSettings
 
@@ -53,15 +55,17 @@ class GateClosedByGuard(Exception):  # noqa: N818 - says what happened
 
 async def run(ctx: Context, task_status: Started) -> None:
     """Hold the virtual hosts of ``ctx.config`` until told to stop."""
-    settings = ctx.config
-    assert isinstance(settings, CarpSettings)
+    config = ctx.config
+    assert isinstance(config, CarpSettings)
+    settings = PairedKeys().resolve(config, remembered_passwords(ctx.state_dir))
     kernel = datapath.Kernel()
     datapath.install_drop_rule()
     machine = Machine(GroupSettings(vhids=(), preempt=settings.preempt), jitter=ctx.random.random)
     station = Station(ctx, settings, kernel, incarnation(ctx.state_dir), machine)
     station.maintenance = RoleControl.wants_maintenance(ctx.state_dir)
     station.enabled = not RoleControl.was_disabled(ctx.state_dir)
-    service = HeartbeatService(ctx, station)
+    station.left_out = len(config.vips) - len(settings.vips)
+    service = HeartbeatService(ctx, station, config)
     try:
         await service.run(task_status)
     except BaseException:
@@ -85,9 +89,11 @@ def incarnation(state_dir: Path) -> int:
 class HeartbeatService:
     """The tasks of one station."""
 
-    def __init__(self, ctx: Context, station: Station) -> None:
+    def __init__(self, ctx: Context, station: Station, config: CarpSettings) -> None:
         self._ctx = ctx
         self._station = station
+        self._config = config
+        """As configured, before passwords that the configuration leaves open are put in."""
         self._devices: Devices
         self._nursery: trio.Nursery
         self._timer = trio.CancelScope()
@@ -116,6 +122,7 @@ class HeartbeatService:
                 for task in (devices.follow, self._timers, self._beat, self._watch_guard):
                     nursery.start_soon(task)
                 nursery.start_soon(self._demotions, asked)
+                nursery.start_soon(station.paired.follow, ctx, self._take_keys)
                 task_status.started()
                 try:
                     await ctx.stopping.wait()
@@ -218,7 +225,6 @@ class HeartbeatService:
             station.herald.announce_again(now)
             station.pardon_senders(now)
             station.staging.beat(now)
-            station.herald.forget_keys()
             station.remove_lingering(now)
             self._keep_drop_rule()
             if greet:
@@ -314,7 +320,21 @@ class HeartbeatService:
 
     async def _reload(self, config: object) -> None:
         assert isinstance(config, CarpSettings)
+        self._config = config
+        self._take_settings()
+
+    def _take_keys(self) -> None:
+        """The pairing gives other keys, or why it gives none."""
         station = self._station
+        if station.paired.problem:
+            self._ctx.log.warning("carp_keys", problem=station.paired.problem)
+        self._take_settings()
+
+    def _take_settings(self) -> None:
+        """Put passwords into the configuration, and take it as a difference."""
+        station = self._station
+        config = station.paired.resolve(self._config, remembered_passwords(self._ctx.state_dir))
+        station.left_out = len(self._config.vips) - len(config.vips)
         self._devices.change_ports(config)
         station.reconfigure(config, trio.current_time())
         self._measure_shortest()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from appliance_carp.alarms import Trouble
+from appliance_carp.hello import HelloKey
 from appliance_carp.host import VirtualHost
 from appliance_carp.settings import VipSettings
 from appliance_carp.transaction import Stance
@@ -60,10 +61,17 @@ class Staging:
         self._began = 0.0
         self._since: float | None = None
         """Since when something waits."""
+        self.former_keys: list[HelloKey] = []
+        """Under which hellos were spoken before the start."""
         self.waiting: dict[str, str] = {}
         """Who is waited for at present, and why."""
 
     # --- what can be asked ---------------------------------------------------------------------------------
+
+    @property
+    def mates(self) -> list[str]:
+        """Every node that was heard and not given up, perhaps before the start."""
+        return list(dict.fromkeys([*self._mates, *self._station.herald.peers.names()]))
 
     @property
     def staged(self) -> list[VirtualHost]:
@@ -122,6 +130,8 @@ class Staging:
         """To be called every second or so."""
         if any(host.is_changing for host in self._station.hosts.values()):
             self.consider(now)
+        if self._station.herald.forget_keys():
+            self._store()
         if self._since is not None and now - self._since > ALARM_S:
             for name, why in self.waiting.items():
                 self._station.herald.raise_alarm(Trouble.STAGED, now, source=name, detail=why)
@@ -151,9 +161,10 @@ class Staging:
     def begin(self, vips: Iterable[VipSettings], now: float) -> list[tuple[VipSettings, list[VipSettings]]]:
         """The virtual hosts with the editions that they had when this node was last heard, that in force first."""
         self._began = now
-        stored = _load(self._station.ctx.state_dir / FILE)
+        stored = _load(self._station.ctx.state_dir)
         # Nobody was ever there: what is configured is what is in force.
         self._mates = dict.fromkeys(stored.get("mates", [])[:MATES_MAX])
+        self.former_keys = [HelloKey.restored(text) for text in stored.get("keys", ()) if self._mates]
         rows = {(row["interface"], row["name"]): row["editions"] for row in stored.get("vips", ()) if self._mates}
         found = []
         taken = {vip.key for vip in vips}
@@ -180,7 +191,8 @@ class Staging:
         # A full disk is no reason to be without heartbeat: after a restart the configuration is in force at once, then.
         with contextlib.suppress(OSError):
             with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                json.dump({"format": FORMAT, "mates": list(self._mates), "vips": rows}, file)
+                keys = [key.text for key in station.herald.keys.spoken]
+                json.dump({"format": FORMAT, "mates": list(self._mates), "keys": keys, "vips": rows}, file)
             new.rename(path)
 
 
@@ -203,10 +215,15 @@ def _vip(vip: VipSettings, row: Mapping[str, Any]) -> VipSettings:
     )
 
 
-def _load(path: Path) -> dict[str, Any]:
+def remembered_passwords(state_dir: Path) -> dict[tuple[str, str], str]:
+    """Passwords in force when this node last ran, by interface and name of the virtual host."""
+    return {(row["interface"], row["name"]): row["editions"][0]["password"] for row in _load(state_dir).get("vips", ())}
+
+
+def _load(state_dir: Path) -> dict[str, Any]:
     """What was stored by this version; nothing when it cannot be read."""
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads((state_dir / FILE).read_text())
     except (OSError, ValueError):
         return {}
     return stored if isinstance(stored, dict) and stored.get("format") == FORMAT else {}

@@ -23,6 +23,7 @@ from appliance_carp.herald import Herald
 from appliance_carp.host import VirtualHost, Voice
 from appliance_carp.ledger import Ledger
 from appliance_carp.machine import Machine
+from appliance_carp.paired import PairedKeys
 from appliance_carp.port import Port
 from appliance_carp.settings import CarpSettings, PortSettings, VipSettings, virtual_mac
 from appliance_carp.staging import Staging, successors
@@ -80,6 +81,10 @@ class Station:
     guard: Guard | None = None
     listeners: dict[VhidKey, list[VirtualHost]] = field(default_factory=dict)
     """Whom an advert may be about: each virtual host understands the VHIDs of all its editions."""
+    paired: PairedKeys = field(default_factory=PairedKeys)
+    """What the pairing of the nodes gives."""
+    left_out: int = 0
+    """Virtual hosts that cannot take part, because nobody has given a password."""
     lingering: list[tuple[float, VirtualMac]] = field(default_factory=list)
     """Virtual MACs of former VHIDs that still forward, and until when."""
     staging: Staging = field(init=False)
@@ -89,8 +94,8 @@ class Station:
     """Tells the bus and the other nodes."""
 
     def __post_init__(self) -> None:
-        self.herald = Herald(self)
         self.staging = Staging(self)
+        self.herald = Herald(self)
 
     # --- building ------------------------------------------------------------------------------------------
 
@@ -104,6 +109,7 @@ class Station:
             host.propose(vip, now)
             for each in former[1:]:
                 host.restore(each, now)
+        self.herald.restore_keys(self.staging.former_keys)
         self.listen()
 
     def sync_port(self, settings: PortSettings | None) -> Port | None:
@@ -128,6 +134,10 @@ class Station:
     def stances(self, host: VirtualHost) -> list[Stance]:
         """What the other nodes say of a virtual host."""
         return self.herald.peers.stances(host.settings.interface, {edition.vhid for edition in host.voices})
+
+    def mates(self) -> list[str]:
+        """Every node that was heard and not given up, perhaps before our own start."""
+        return self.staging.mates
 
     def renamed(self) -> dict[VhidKey, VhidKey]:
         """Our present keys of virtual hosts whose VHID is being changed."""
@@ -367,9 +377,8 @@ class Station:
 
         What the digest covers is only staged: `staging` puts it in force when the other nodes have it, too.
         """
-        old, self.settings = self.settings, settings
-        if old.password != settings.password:
-            self.herald.take_password(settings.password)
+        self.settings = settings
+        self.herald.take_secrets(settings.password, self.paired.hellos)
         follow = successors(self.hosts, settings.vips)
         gone = self.hosts.keys() - follow.keys()
         former = {key: host.settings for key, host in self.hosts.items()}
@@ -390,6 +399,7 @@ class Station:
                 vmac.remove(self.kernel)
             if self.hosts.pop(key).broken:
                 self._send_health(key[0])
+            self.ctx.publish(RoleChanged(interface=key[0], vhid=key[1], role=Role.REMOVED, reason="removed"))
         self.listen()
         self.herald.roles_changed()
         for port in self.ports.values():
@@ -455,5 +465,5 @@ class Station:
         role = ROLES[self.machine.report(key).state]
         reason = f"VHID {former[1]} became {vhid}"
         self.ctx.publish(RoleChanged(interface=interface, vhid=vhid, role=role, reason=reason))
-        self.ctx.publish(RoleChanged(interface=interface, vhid=former[1], role=Role.INIT, reason=reason))
+        self.ctx.publish(RoleChanged(interface=interface, vhid=former[1], role=Role.REMOVED, reason=reason))
         self.ctx.log.info("carp_vhid_changed", interface=interface, old=former[1], new=vhid)

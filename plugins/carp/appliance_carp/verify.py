@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Interface, IPv6Interface, ip_network
 
-from appliance.config import Config, LogicalInterface, ProvidesInterfaces
+from appliance.config import Config, LogicalInterface, ProvidesInterfaces, ProvidesPairing
 from appliance.errors import Problem
 from appliance_carp.config import CarpConfig, VipTable
 
@@ -24,10 +24,11 @@ def verify(config: Config) -> list[Problem]:
     if provider is None:
         return [Problem(path=("carp",), message="CARP needs an [interfaces] table that declares its interfaces")]
     known = provider.logical_interfaces()
+    is_paired = any(each.pairs_nodes() for each in config.all_providing(ProvidesPairing))
     problems = [*_sync_interface(table, known), *_unique(table)]
     for index, vip in enumerate(table.vip):
         path: Path = ("carp", "vip", index)
-        problems += _password(table, vip, path)
+        problems += [] if is_paired else _password(table, vip, path)
         problems += _timers(table, vip, path)
         if vip.interface not in known:
             problems.append(_unknown_interface((*path, "interface"), vip.interface, known))
@@ -81,8 +82,8 @@ def _password(table: CarpConfig, vip: VipTable, path: Path) -> Iterator[Problem]
     if not table.secret_of(vip):
         yield Problem(
             path=path,
-            message="no password: set one here or as the default in [carp]; without it anybody on the network "
-            "could take the address",
+            message="no password: set one here or as the default in [carp], or pair the nodes ([xmlrpc_sync]); without "
+            "it anybody on the network could take the address",
         )
 
 

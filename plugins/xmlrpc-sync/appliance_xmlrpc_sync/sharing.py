@@ -13,8 +13,8 @@ from appliance.identity.derive import key_for
 from appliance.identity.keyring import Keyring
 from appliance_xmlrpc_sync.introductions import Introductions
 
-Purpose = Literal["pfsync", "carp-hello"]
-"""Those of `appliance.identity.derive.Purpose` whose keys are bytes; passwords are made otherwise."""
+Purpose = Literal["pfsync", "carp-hello", "carp-password"]
+"""Those of `appliance.identity.derive.Purpose`."""
 
 
 def keys_of(keyring: Keyring, purpose: Purpose) -> tuple[DerivedKey, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -92,7 +93,9 @@ def test_correcting_the_file_heals_to_one_master_that_never_let_go(lab: Lab) -> 
 def test_a_wholly_different_password_is_named_although_the_nodes_cannot_talk(lab: Lab) -> None:
     # It also signs the hellos: the cause can only be guessed, and the remedy names both possibilities.
     stranger = settings(password="from another site")
+    # A node that knew fw1 would go on with what both had, and wait: this one comes from another site.
     lab.stop("fw2")
+    shutil.rmtree(lab.state_dir("fw2") / "carp")
     lab.config_path("fw2").write_text(node_toml(lab.topology, "fw2", stranger))
     lab.start("fw2")
     lab.wait_for(lambda seen: set(states(seen.get("fw2")).values()) == {"MASTER"}, "fw2 is MASTER of all", SETTLE_S)

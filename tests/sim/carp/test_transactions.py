@@ -210,7 +210,7 @@ def test_a_node_that_is_restarted_in_the_middle_goes_on_with_what_the_others_und
             st.sampled_from(["configure", "configure", "configure", "off", "on", "part", "heal"]),
             st.integers(0, 3),
             st.integers(0, len(EDITIONS) - 1),
-            st.sampled_from([0.0, 0.1, 0.5, 1.5, 4.0, 20.0]),
+            st.sampled_from([0.0, 0.1, 0.5, 1.5, 4.0, 20.0, 100.0]),
         ),
         max_size=12,
     ),

@@ -188,6 +188,14 @@ def test_links_and_peers_that_are_down_are_problems_with_a_remedy(node: Any) -> 
     assert all(problem["fix"] for problem in status["problems"])
 
 
+def test_a_virtual_host_that_was_removed_is_neither_shown_nor_counted(node: Any) -> None:
+    node.bus.publish(role("lan", 7, Role.MASTER), source="carp/carp")
+    node.bus.publish(role("lan", 1, Role.REMOVED), source="carp/carp")
+    status = ha_status(node, now=100.0)
+    assert ([vip["vhid"] for vip in status["vips"]], status["role"]) == ([7], "MASTER")
+    assert status["summary"] == "fw1 is MASTER of its virtual host"
+
+
 def test_what_a_service_says_in_three_ways_is_one_problem(node: Any) -> None:
     node.bus.publish(link("wan", up=False), source="interfaces/links")
     node.bus.publish(link("dmz", up=False, present=False), source="interfaces/links")

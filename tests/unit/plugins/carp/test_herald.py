@@ -8,6 +8,7 @@ import pytest
 
 from appliance.events import Alarm, Demotion, Health, PeerChanged, Status
 from appliance.net import frames
+from appliance_carp import hello
 from appliance_carp import herald as module
 from appliance_carp.alarms import Trouble
 from appliance_carp.herald import ANNOUNCE_AGAIN_S, CLAIM_FORGOTTEN_S, CLAIMANTS_MAX, REANNOUNCE_MAX, is_own_reason
@@ -177,14 +178,35 @@ def test_hellos_carry_the_cards_own_mac_never_a_virtual_one(rig: Rig) -> None:
     assert frames.mac_text(frame[6:12]) == rig.station.ports["lan"].mac
 
 
-def test_another_password_is_another_voice(rig: Rig) -> None:
-    rig.station.herald.take_password("other")
+def test_another_password_is_another_voice_when_nobody_was_there(rig: Rig) -> None:
+    rig.station.herald.take_secrets("other", ())
     rig.take("lan", Peer().hello())
     assert rig.ctx.events(PeerChanged) == []
     rig.take("lan", Peer(password="other").hello())
     assert len(rig.ctx.events(PeerChanged)) == 1
     rig.station.herald.send_hellos()
     assert len(hellos_in(rig.sockets("lan")[0].sent, "other")) == 1
+
+
+def test_another_password_is_spoken_beside_the_former_one_until_every_peer_has_it(rig: Rig) -> None:
+    herald, sent = rig.station.herald, rig.sockets("lan")[0].sent
+    rig.take("lan", Peer().hello())
+    herald.take_secrets("other", ())
+    sent.clear()
+    herald.send_hellos()
+    assert len([hellos_in(sent[:1], "other"), hellos_in(sent[1:])]) == len(sent) == 2
+    rig.take("lan", Peer().hello(incarnation=2))
+    assert not herald.forget_keys()
+    rig.take("lan", Peer(password="other").hello(incarnation=3))
+    assert herald.forget_keys()
+    assert herald.keys.accepted == (hello.HelloKey("other"),)
+    assert len(rig.ctx.events(PeerChanged)) == 1, "it was never lost"
+
+
+def test_the_key_of_the_pairing_takes_the_place_of_that_of_the_password(rig: Rig) -> None:
+    rig.station.herald.take_secrets("password", (b"n" * 32, b"o" * 32))
+    assert rig.station.herald.keys.accepted == (hello.HelloKey(b"n" * 32), hello.HelloKey(b"o" * 32))
+    assert rig.station.herald.keys.spoken == (hello.HelloKey(b"n" * 32),)
 
 
 def test_copies_are_known_and_the_memory_of_them_is_bounded(rig: Rig) -> None:

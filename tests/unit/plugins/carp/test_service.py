@@ -19,6 +19,7 @@ from appliance.events import Alarm, Demotion, Event, Retracted, Status
 from appliance.net import fastpath, frames
 from appliance_carp import service as module
 from appliance_carp.devices import Devices
+from appliance_carp.hello import HelloKey
 from appliance_carp.peers import SILENT_S
 from appliance_carp.service import BEAT_S, DRAIN_MAX, SLACK_S, GateClosedByGuard, HeartbeatService, incarnation
 from appliance_carp.vocabulary import State
@@ -33,7 +34,7 @@ class Running:
     def __init__(self, rig: Rig, nursery: trio.Nursery) -> None:
         self.rig = rig
         self.nursery = nursery
-        self.service = HeartbeatService(rig.ctx, rig.station)  # type: ignore[arg-type]
+        self.service = HeartbeatService(rig.ctx, rig.station, rig.station.settings)  # type: ignore[arg-type]
         self.service._nursery = nursery
 
     def start(self, *tasks: str) -> None:
@@ -357,6 +358,31 @@ def test_a_reload_that_changes_nothing_moves_nothing(
         await running.service._reload(rig.station.settings)
         assert (rig.kernel.journal, rig.counters(LAN)["transitions"]) == before
         assert rig.states() == {State.MASTER}
+
+    tell(story)
+
+
+def test_keys_of_the_pairing_bring_in_virtual_hosts_that_had_no_password(
+    tell: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(running: Running) -> None:
+        rig = running.rig
+        rig.master()
+        monkeypatch.setattr(type(rig.station), "renew_guard", lambda self: None)
+        monkeypatch.setattr(fastpath, "Monitor", lambda *groups: None)
+        running.service._devices = Devices(rig.station, running.nursery, running.service._listen, lambda: None)
+        open_one = vip("open", 9, "192.168.1.9/24", interface="lan", password="")
+        await running.service._reload(carp(*VIPS, open_one))
+        assert (rig.station.left_out, len(rig.station.hosts)) == (1, 2)
+        assert "1 without a password" in rig.ctx.events(Status)[-1].summary
+        rig.station.paired.passwords, rig.station.paired.hellos = (b"p" * 32,), (b"h" * 32,)
+        running.service._take_keys()
+        assert (rig.station.left_out, len(rig.station.hosts["lan", 9].settings.password)) == (0, 19)
+        assert rig.station.herald.keys.spoken == (HelloKey(b"h" * 32),)
+        rig.station.paired.problem = "broken"
+        running.service._take_keys()
+        assert rig.ctx.log.named("carp_keys") == [{"problem": "broken"}]
+        assert rig.states() >= {State.MASTER}
 
     tell(story)
 

@@ -10,13 +10,14 @@ from ipaddress import ip_interface
 import pytest
 
 from appliance.events import RoleChanged
+from appliance_carp.hello import HelloKey
 from appliance_carp.host import VirtualHost
 from appliance_carp.ledger import Ledger
 from appliance_carp.settings import VipSettings
-from appliance_carp.staging import ALARM_S, FILE, LISTEN_S, successors
+from appliance_carp.staging import ALARM_S, FILE, LISTEN_S, remembered_passwords, successors
 from appliance_carp.station import LINGER_S
 from appliance_carp.vocabulary import State
-from tests.unit.plugins.carp.fakes import LAN, VIPS, Peer, Rig, adverts_in, carp, hellos_in, vip
+from tests.unit.plugins.carp.fakes import LAN, PASSWORD, VIPS, Peer, Rig, adverts_in, carp, hellos_in, vip
 
 MakeRig = Callable[..., Rig]
 ALIAS = ip_interface("192.168.1.9/24")
@@ -91,7 +92,7 @@ def test_another_vhid_moves_the_addresses_to_its_virtual_mac_which_forwards_a_wh
     assert opened < journal.index("address - 192.168.1.1/24 lan0.v1")
     assert "link - lan0.v1" not in journal
     roles = [(event.vhid, event.role) for event in rig.ctx.events(RoleChanged)[-2:]]
-    assert roles == [(7, "MASTER"), (1, "INIT")]
+    assert roles == [(7, "MASTER"), (1, "REMOVED")]
     rig.station.remove_lingering(rig.now + LINGER_S)
     assert "link - lan0.v1" in journal
 
@@ -187,6 +188,23 @@ def test_a_node_that_never_heard_another_one_starts_with_its_configuration(make_
     take(rig, MORE)
     assert not is_open(rig)
     assert restarted(make_rig, rig, SECRET).station.hosts[LAN].settings == SECRET
+
+
+def test_a_restart_speaks_under_the_former_keys_of_hellos_too(make_rig: MakeRig, rig: Rig, peer: Peer) -> None:
+    again = make_rig(*VIPS, password="other", now=rig.now).plugged()
+    again.take("lan", peer.hello())
+    assert [view.name for view in again.station.herald.peers.views()] == ["fw2"]
+    assert again.station.herald.keys.spoken == (HelloKey("other"), HelloKey(PASSWORD))
+    again.take("lan", Peer(password="other").hello(incarnation=2))
+    again.station.staging.beat(again.now)
+    once_more = make_rig(*VIPS, password="other", now=rig.now)
+    assert once_more.station.herald.keys.spoken == (HelloKey("other"),)
+
+
+def test_passwords_in_force_are_remembered_by_name(rig: Rig, peer: Peer) -> None:
+    take(rig, SECRET)
+    assert remembered_passwords(rig.ctx.state_dir) == {("lan", "lan"): PASSWORD, ("wan", "wan"): PASSWORD}
+    assert remembered_passwords(rig.ctx.state_dir / "none") == {}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 99, "mates": ["fw2"]}'])

@@ -289,6 +289,7 @@ def test_a_removed_host_says_goodbye_closes_and_is_forgotten(rig: Rig) -> None:
     assert sent(rig, "wan") == [(255, 254)]
     assert rig.kernel.journal[-2:] == ["link - wan0.v2", "lift wan0.v2"], "its name is not left in the set"
     assert (list(rig.station.hosts), list(rig.station.vmacs)) == ([LAN], [LAN])
+    assert rig.ctx.events(RoleChanged)[-1].role is Role.REMOVED
     assert rig.state(LAN) is State.MASTER
 
 

@@ -59,10 +59,10 @@ async def test_paired_nodes_have_the_same_keys_for_each_purpose(pair: Start) -> 
 async def test_there_are_no_keys_for_anything_else(pair: Start) -> None:
     async with pair() as paired:
         await paired.introduce()
-        for purpose in ("carp-password", "tls", ""):
+        for purpose in ("id", "tls", ""):
             with pytest.raises(RefusedError, match=f"no keys for '{purpose}'") as refused:
                 await keys(paired.one, purpose)
-            assert refused.value.hint == "There are some for pfsync, carp-hello."
+            assert refused.value.hint == "There are some for pfsync, carp-hello, carp-password."
 
 
 async def test_each_step_of_a_rotation_is_told_and_the_new_key_sends_after_all_have_it(
