@@ -5,11 +5,11 @@ Pure bookkeeping over hellos, with ``now`` as an argument.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from appliance.events import PeerChanged
-from appliance_carp.hello import Hello
+from appliance_carp.hello import Hello, Offer
 from appliance_carp.transaction import Edition, Stance
 from appliance_carp.vocabulary import PeerView, State, VhidKey
 
@@ -28,6 +28,34 @@ class _Peer:
     alive: bool = True
     has_left: bool = False
     """It has bowed out and not said hello since: its heartbeat process may be gone."""
+    _editions: _Editions | None = None
+
+    @property
+    def editions(self) -> _Editions:
+        """What its hello says of editions; sorted only when somebody asks, which is while something changes."""
+        if self._editions is None:
+            self._editions = _Editions(self.hello)
+        return self._editions
+
+
+class _Editions:
+    """The editions of a hello by virtual host."""
+
+    def __init__(self, hello: Hello) -> None:
+        self.active = {entry.key: Edition(entry.key[1], entry.fingerprint) for entry in hello.vhids}
+        self.offers: dict[VhidKey, list[Offer]] = {}
+        self._homes: dict[VhidKey, VhidKey] = {}
+        for offer in hello.offers:
+            self.offers.setdefault(offer.key, []).append(offer)
+            self._homes.setdefault((offer.key[0], offer.edition.vhid), offer.key)
+
+    def home(self, interface: str, vhids: Iterable[int]) -> VhidKey | None:
+        """The VHID in force there of the virtual host that has, had or will have one of these."""
+        keys = [(interface, vhid) for vhid in vhids]
+        for key in keys:
+            if key in self.active:
+                return key
+        return next((self._homes[key] for key in keys if self._homes.get(key) in self.active), None)
 
 
 class PeerBook:
@@ -90,12 +118,12 @@ class PeerBook:
         """Everybody who is not forgotten."""
         return list(self._peers)
 
-    def stances(self, interface: str, vhids: Collection[int]) -> list[Stance]:
-        """What each peer says of the virtual host that has, had or will have these VHIDs on an interface."""
+    def stances(self, interface: str, vhids: Sequence[int]) -> list[Stance]:
+        """What each peer says of the virtual host that has, had or will have these VHIDs; ours in force comes first."""
         return [
-            stance
+            _stance(peer, home)
             for peer in self._peers.values()
-            if (stance := _stance(peer, {(interface, vhid) for vhid in vhids})) is not None
+            if (home := peer.editions.home(interface, vhids)) is not None
         ]
 
     def fingerprint_at(self, source: str, key: VhidKey) -> bytes | None:
@@ -128,19 +156,14 @@ def _substance(hello: Hello) -> object:
     return (state, hello.vhids, hello.offers, hello.sources)
 
 
-def _stance(peer: _Peer, keys: Collection[VhidKey]) -> Stance | None:
-    offers = [offer for offer in peer.hello.offers if offer.key in keys or (offer.key[0], offer.edition.vhid) in keys]
-    known = {*keys, *(offer.key for offer in offers)}
-    entry = next((each for each in peer.hello.vhids if each.key in known), None)
-    if entry is None:
-        return None
-    mine = [offer for offer in peer.hello.offers if offer.key == entry.key]
+def _stance(peer: _Peer, key: VhidKey) -> Stance:
+    offers = peer.editions.offers.get(key, ())
     return Stance(
         name=peer.hello.node,
         alive=peer.alive,
-        active=Edition(entry.key[1], entry.fingerprint),
-        wanted=next((offer.edition for offer in mine if offer.staged), None),
-        kept=frozenset(offer.edition for offer in mine if not offer.staged),
+        active=peer.editions.active[key],
+        wanted=next((offer.edition for offer in offers if offer.staged), None),
+        kept=frozenset(offer.edition for offer in offers if not offer.staged),
     )
 
 

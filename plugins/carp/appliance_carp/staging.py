@@ -108,7 +108,7 @@ class Staging:
 
         Args:
             now: Monotonic.
-            force: Nobody is waited for, and who is away is not asked for the next change either.
+            force: Nobody is waited for this time; nodes that were not heard since the start are forgotten.
         """
         self._meet()
         self._drop(now)
@@ -122,6 +122,8 @@ class Staging:
             self._store()
             waiting = {}
         if waiting != self.waiting:
+            for name in self.waiting.keys() - waiting.keys():
+                station.herald.publish_alarms(station.herald.alarms.clear(Trouble.STAGED, name))
             self.waiting, station.herald.status_due = waiting, True
             self._since = (self._since or now) if waiting else None
         return bool(staged) and not waiting

@@ -14,6 +14,7 @@ from functools import partial
 import trio
 
 from appliance.events import Role, RoleChanged
+from appliance.net.virtualmac import virtual_device
 from appliance.plugin.context import Context
 from appliance_carp import datapath
 from appliance_carp import guard as guarding
@@ -133,7 +134,7 @@ class Station:
 
     def stances(self, host: VirtualHost) -> list[Stance]:
         """What the other nodes say of a virtual host."""
-        return self.herald.peers.stances(host.settings.interface, {edition.vhid for edition in host.voices})
+        return self.herald.peers.stances(host.settings.interface, [edition.vhid for edition in host.voices])
 
     def mates(self) -> list[str]:
         """Every node that was heard and not given up, perhaps before our own start."""
@@ -168,10 +169,19 @@ class Station:
         """Make the virtual MACs above a port: of all its hosts when it has appeared, or of new ones."""
         wanted = [key for key in (self.hosts if keys is None else keys) if key[0] == port.name]
         labels = {vhid: f"carp {name}@{vhid}" for name, vhid in wanted}
+        self._reuse({virtual_device(port.settings.device, vhid) for vhid in labels})
         made = datapath.create(self.kernel, port.settings.device, port.index, labels) if labels else {}
         self.vmacs.update({(port.name, vhid): vmac for vhid, vmac in made.items()})
         self.ledger.beat(time.monotonic())  # many of them take a while; that is no reason for the guard to step in
         self._watch(port)
+
+    def _reuse(self, devices: Container[str]) -> None:
+        """Virtual MACs that were left and are needed again do not go."""
+        for _, vmac in self.lingering:
+            if vmac.device in devices:
+                vmac.close(self.kernel)
+                vmac.release()
+        self.lingering = [(at, vmac) for at, vmac in self.lingering if vmac.device not in devices]
 
     def holder(self, interface: str, address: str) -> VirtualHost | None:
         """The virtual host that an address on an interface belongs to."""

@@ -53,11 +53,11 @@ def original(lab: Lab) -> Lan:
     return Lan(standard_vips(lab.topology)[0])
 
 
-def commit(lab: Lab, lan: Lan) -> None:
+def commit(lab: Lab, lan: Lan, *, sync: str = "") -> None:
     """On fw1; the rest is the business of the nodes."""
     _, *others = standard_vips(lab.topology)
     vips = (replace(lan.vip, password=lan.password), *others)
-    text = node_toml(lab.topology, "fw1", replace(settings(lab.topology)["fw1"], vips=vips))
+    text = node_toml(lab.topology, "fw1", replace(settings(lab.topology, sync=sync)["fw1"], vips=vips))
     lab.config_path("fw1").write_text(text)
     lab.request("fw1", "config", "reload")
 
@@ -208,3 +208,27 @@ def editions(lab: Lab, node: str) -> dict[str, str]:
 def passwords(lab: Lab) -> dict[str, str]:
     """Those that both nodes have in force; empty ones while they differ or something is staged."""
     return editions(lab, "fw1") if settled(lab) else dict.fromkeys(editions(lab, "fw1"), "")
+
+
+def test_three_nodes_whose_synchronization_is_manual_wait_for_it_and_a_revert_leaves_nothing() -> None:
+    manual = 'policy = "manual"'
+    with cluster(3, sync=manual) as lab:
+        first, nodes = original(lab), lab.topology.node_names
+        alias = Lan(replace(first.vip, aliases=(ALIAS,)))
+        before = standing(lab)
+        commit(lab, alias, sync=manual)
+        waiting = [{"node": node, "why": "has not got it yet"} for node in nodes[1:]]
+        assert carp(lab, "fw1")["waiting_for"] == waiting
+        commit(lab, first, sync=manual)
+        assert (carp(lab, "fw1")["waiting_for"], shown(lab, "fw1")["staged"]) == ([], None)
+        commit(lab, alias, sync=manual)
+        # In force here by force, the others still understand what is sent.
+        said(lab, "fw1", "ha", "commit", "--force")
+        assert shown(lab, "fw1")["aliases"] == [ALIAS]
+        received = shown(lab, "fw3")["counters"]["received"]
+        wait_until(lambda: shown(lab, "fw3")["counters"]["received"] > received + 2, "fw3 hears fw1", CHANGE_S)
+        said(lab, "fw1", "sync", "now")
+        wait_until(lambda: has(lab, alias, nodes), "the change is in force on all nodes", CHANGE_S)
+        wait_until(lambda: shown(lab, "fw3")["counters"]["received"] > received + 6, "fw3 hears fw1", CHANGE_S)
+        assert standing(lab) == before
+        assert [shown(lab, node)["counters"]["bad_auth"] for node in nodes] == [0, 0, 0]

@@ -67,10 +67,10 @@ def test_a_stance_is_what_a_peer_says_of_a_virtual_host_under_any_of_its_vhids()
     offers = (Offer(LAN, new, staged=True), Offer(LAN, old, staged=False))
     book.heard(hello(offers=offers), 0.0)
     expected = Stance("fw2", True, Edition(1, b"a" * 8), new, frozenset({old}))
-    assert book.stances("lan", {1}) == book.stances("lan", {5}) == book.stances("lan", {7}) == [expected]
-    assert book.stances("lan", {2}) == book.stances("wan", {1}) == []
+    assert book.stances("lan", [1]) == book.stances("lan", [5]) == book.stances("lan", [7]) == [expected]
+    assert book.stances("lan", [2]) == book.stances("wan", [1]) == []
     book.died("fw2")
-    assert book.stances("lan", {1}) == [replace(expected, alive=False)]
+    assert book.stances("lan", [1]) == [replace(expected, alive=False)]
 
 
 def test_views_are_told_by_our_own_keys() -> None:

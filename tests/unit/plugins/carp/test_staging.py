@@ -9,7 +9,7 @@ from ipaddress import ip_interface
 
 import pytest
 
-from appliance.events import RoleChanged
+from appliance.events import Alarm, RoleChanged
 from appliance_carp.hello import HelloKey
 from appliance_carp.host import VirtualHost
 from appliance_carp.ledger import Ledger
@@ -97,6 +97,23 @@ def test_another_vhid_moves_the_addresses_to_its_virtual_mac_which_forwards_a_wh
     assert "link - lan0.v1" in journal
 
 
+def test_a_virtual_mac_that_is_needed_again_does_not_go(rig: Rig, peer: Peer) -> None:
+    for settings in (VHID, VIPS[0]):
+        take(rig, settings)
+        stage(peer, settings, now=rig.now)
+        rig.take("lan", peer.hello())
+        for host in peer.hosts.values():
+            if host.transaction.is_open:
+                host.switch(rig.now)
+        peer.hosts = {host.vhid_key: host for host in peer.hosts.values()}
+        rig.take("lan", peer.hello())
+    assert rig.station.vmacs[LAN].is_open
+    rig.kernel.journal.clear()
+    rig.station.remove_lingering(rig.now + LINGER_S)
+    assert [line for line in rig.kernel.journal if line.startswith("link -")] == ["link - lan0.v7"]
+    assert rig.states() == {State.MASTER}
+
+
 def test_another_vhid_of_a_backup_closes_the_former_virtual_mac_at_once(make_rig: MakeRig) -> None:
     rig = make_rig().plugged()
     peer = Peer()
@@ -137,8 +154,10 @@ def test_a_peer_that_is_away_is_waited_for_with_an_alarm_unless_forced(rig: Rig,
     assert rig.station.staging.waiting == {"fw2": "is away"}
     rig.station.staging.beat(rig.now + ALARM_S + 1)
     assert rig.station.herald.alarms.standing
+    assert "waits for fw2, which is away" in rig.ctx.events(Alarm)[-1].what
     assert rig.station.staging.consider(rig.now, force=True)
     assert rig.station.hosts[LAN].settings == MORE
+    assert not rig.ctx.events(Alarm)[-1].active
 
 
 def test_a_peer_that_is_away_is_not_waited_for_when_the_configuration_says_so(rig: Rig, peer: Peer) -> None:
