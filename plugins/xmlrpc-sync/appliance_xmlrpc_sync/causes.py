@@ -111,7 +111,7 @@ _FAULTS: dict[int, tuple[Cause, str]] = {
     rpc.FaultCode.DRIFT: (Cause.DRIFT, "{peer} was changed and refuses to be overwritten: {text}"),
     rpc.FaultCode.VALIDATION: (Cause.VALIDATION, "{peer} refused the configuration: {text}"),
     rpc.FaultCode.VERSION: (Cause.VERSION, "{peer} is of another version: {text}"),
-    rpc.FaultCode.LOOP: (Cause.LOOP, "{peer} sends its configuration, too: {text}"),
+    rpc.FaultCode.LOOP: (Cause.LOOP, "{peer} follows another node, or none: {text}"),
 }
 
 

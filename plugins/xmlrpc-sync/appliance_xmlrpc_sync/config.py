@@ -30,6 +30,7 @@ SECTIONS_BYTES_MAX = 12 << 20
 """Of all sections of a push: they travel as base64 in a body of at most `appliance.rpc.BODY_MAX`."""
 UserName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}$")]
 """No colon: HTTP separates user and password by it."""
+NodeName = Annotated[str, Field(min_length=1, max_length=63)]
 SectionName = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -42,6 +43,9 @@ class XmlrpcSyncConfig(Model):
     """TCP port, the same on all nodes. Pairing uses the next one while somebody listens for it."""
     peers: Annotated[list[Ip], Field(max_length=PEERS_MAX), Scope.LOCAL] = []
     """The nodes that this one sends to. Empty on every secondary: two nodes that send to each other are a circle."""
+    primary: Annotated[NodeName | None, Scope.LOCAL] = None
+    """On a secondary: name of the only node whose configuration it takes. Unset: the one that sent first, while that is
+    paired, so that no other node of the cluster can take its place unnoticed."""
     username: Annotated[UserName, Scope.LOCAL] = "admin"
     """User at the peers, in their ``[users]``."""
     password_file: Annotated[str | None, Field(pattern=r"^/"), Scope.LOCAL] = None
@@ -103,6 +107,7 @@ def listener_settings(config: Config) -> ListenerSettings:
         peers=tuple(str(peer) for peer in table.peers),
         accounts=accounts_of(config),
         on_drift=table.on_drift,
+        primary=table.primary,
         username=table.username,
         password_file=table.password_file,
     )

@@ -51,6 +51,10 @@ class Introductions:
         """Of this node's certificate, as the operator sees it; empty while there is none."""
         return self._identity.certificate.fingerprint if self._identity else ""
 
+    def names(self) -> frozenset[str]:
+        """Of the nodes this one is paired with."""
+        return frozenset(peer.name for peer in self.peers)
+
     def name_of(self, fingerprint: str) -> str | None:
         """The paired node with this certificate.
 

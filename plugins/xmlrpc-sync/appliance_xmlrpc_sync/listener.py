@@ -51,9 +51,15 @@ async def run(ctx: Context, task_status: Started) -> None:
         ctx.subscribe(ConfigApplied, overflow=coalesce) as applied,
     ):
         facts = Facts(ctx, looked)
-        here = Here(name=ctx.node.name, role=ctx.node.role, peers=settings.peers, on_drift=settings.on_drift)
-        station = Station(ctx, here, facts, Receiver(lambda: secrets.token_hex(TXN_BYTES)))
+        here = Here(
+            name=ctx.node.name,
+            role=ctx.node.role,
+            peers=settings.peers,
+            on_drift=settings.on_drift,
+            primary=settings.primary,
+        )
         introductions = Introductions(ctx, settings, IdentityStore(ctx.state_dir))
+        station = Station(ctx, here, facts, Receiver(lambda: secrets.token_hex(TXN_BYTES)), introductions.names)
         accounts = Accounts(settings.accounts)
         methods = Methods(ctx.node, facts=facts, station=station, introductions=introductions, accounts=accounts)
         rotations = Rotations(ctx, settings, introductions, accounts)

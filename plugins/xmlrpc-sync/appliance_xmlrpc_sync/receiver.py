@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from appliance.rpc import Fault, FaultCode
+from appliance_xmlrpc_sync.drift import Ledger
 from appliance_xmlrpc_sync.settings import OnDrift
 
 CONFIRM_MIN_S, CONFIRM_MAX_S = 1.0, 120.0
@@ -81,6 +82,8 @@ class Here:
     peers: tuple[str, ...]
     """Addresses that it sends to itself."""
     on_drift: OnDrift = "overwrite"
+    primary: str | None = None
+    """Name of the only node it takes sections from; ``None``: whoever has sent those that it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +218,28 @@ def refuse_circle(sender: Sender, here: Here) -> None:
             FaultCode.LOOP,
             f"{here.name} is a primary too and takes no configuration from {sender.name}; make one of them the "
             f'secondary ([node] role = "secondary") and restart it',
+        )
+
+
+def refuse_second_primary(sender: Sender, here: Here, ledger: Ledger, paired: Collection[str]) -> None:
+    """Refuse a node other than the one this node follows: two would overwrite each other here, turn by turn.
+
+    Args:
+        sender: Who sends.
+        here: This node.
+        ledger: Says whose sections this node has.
+        paired: Names of the nodes it is paired with; one that was removed is followed no longer.
+
+    Raises:
+        Fault: LOOP; says what to change and where.
+    """
+    followed = {here.primary} if here.primary else {each.sender for each in ledger.origins.values()} & {*paired}
+    if followed and sender.name not in followed:
+        leader = min(followed)
+        raise Fault(
+            FaultCode.LOOP,
+            f"{here.name} takes its configuration from {leader}, not from {sender.name}; stop {sender.name} sending, "
+            f'or tell {here.name} whom to follow: xmlrpc_sync.primary = "{sender.name}"',
         )
 
 

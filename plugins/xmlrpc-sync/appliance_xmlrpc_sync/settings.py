@@ -43,6 +43,8 @@ class ListenerSettings:
     accounts: tuple[Account, ...] = ()
     """Empty: the pinned certificate alone suffices."""
     on_drift: OnDrift = "overwrite"
+    primary: str | None = None
+    """Name of the only node that may send to this one; ``None``: whoever has sent what is here."""
     username: str = "admin"
     """As whom this node asks others when it leads a rotation of the pairing secret."""
     password_file: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from appliance_xmlrpc_sync.receiver import (
     refuse_circle,
     refuse_damaged,
     refuse_drift,
+    refuse_second_primary,
 )
 
 LEDGER_FILE = "received.json"
@@ -56,10 +57,13 @@ class Station:
         here: This node.
         facts: Its configuration.
         receiver: Its transaction.
+        paired: The names of the nodes it is paired with, at the moment.
     """
 
-    def __init__(self, ctx: Context, here: Here, facts: Facts, receiver: Receiver) -> None:
-        self._ctx, self._here, self._facts, self._receiver = ctx, here, facts, receiver
+    def __init__(
+        self, ctx: Context, here: Here, facts: Facts, receiver: Receiver, paired: Callable[[], Collection[str]]
+    ) -> None:
+        self._ctx, self._here, self._facts, self._receiver, self._paired = ctx, here, facts, receiver, paired
         self._path: Path = ctx.state_dir / LEDGER_FILE
         self._writing = trio.Lock()
         self._settling = trio.Lock()
@@ -202,6 +206,7 @@ class Station:
     def _refuse_circle(self, offer: Offer) -> None:
         try:
             refuse_circle(offer.sender, self._here)
+            refuse_second_primary(offer.sender, self._here, self.ledger, self._paired())
         except Fault as fault:
             self._alarm(LOOP_ALARM, active=True, health=Health.FAIL, what=fault.message, fix=fault.hint)
             raise

@@ -41,7 +41,7 @@ FAULTS = [
     (FaultCode.DRIFT, Cause.DRIFT, "fw2 was changed and refuses to be overwritten: TEXT"),
     (FaultCode.VALIDATION, Cause.VALIDATION, "fw2 refused the configuration: TEXT"),
     (FaultCode.VERSION, Cause.VERSION, "fw2 is of another version: TEXT"),
-    (FaultCode.LOOP, Cause.LOOP, "fw2 sends its configuration, too: TEXT"),
+    (FaultCode.LOOP, Cause.LOOP, "fw2 follows another node, or none: TEXT"),
     (FaultCode.INTERNAL, Cause.NONSENSE, "fw2 failed: TEXT"),
     (FaultCode.NO_METHOD, Cause.NONSENSE, "fw2 failed: TEXT"),
 ]

@@ -6,11 +6,13 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 from appliance.rpc import Fault, FaultCode
+from appliance_xmlrpc_sync.drift import Ledger, Origin
 from appliance_xmlrpc_sync.receiver import (
     Here,
     Offer,
@@ -21,6 +23,7 @@ from appliance_xmlrpc_sync.receiver import (
     refuse_circle,
     refuse_damaged,
     refuse_drift,
+    refuse_second_primary,
 )
 
 FW1 = Sender(name="fw1", fingerprint="f" * 64, address="172.16.1.2")
@@ -162,6 +165,32 @@ def test_a_primary_takes_no_configuration() -> None:
 
 def test_a_secondary_takes_it() -> None:
     refuse_circle(FW1, here(peers=("172.16.1.9",)))
+
+
+FROM_FW1 = Ledger(origins={"aliases": Origin(digest=OLD, sender="fw1", at=1.0)})
+
+
+@pytest.mark.parametrize(
+    ("sender", "primary", "paired", "is_taken"),
+    [
+        (FW1, None, ("fw1", "fw3"), True),
+        (FW3, None, ("fw1", "fw3"), False),
+        (FW3, None, ("fw3",), True),
+        (FW3, "fw3", ("fw1", "fw3"), True),
+        (FW1, "fw3", ("fw1", "fw3"), False),
+    ],
+    ids=["who sent before", "a second one", "the first was removed", "named", "another one is named"],
+)
+def test_a_node_follows_one_primary(
+    sender: Sender, primary: str | None, paired: tuple[str, ...], is_taken: bool
+) -> None:
+    with nullcontext() if is_taken else pytest.raises(Fault, match=r"xmlrpc_sync\.primary = .fw") as error:
+        refuse_second_primary(sender, here(primary=primary), FROM_FW1, paired)
+    assert is_taken or code_of(error) == FaultCode.LOOP
+
+
+def test_a_node_that_has_nothing_yet_follows_whoever_is_first() -> None:
+    refuse_second_primary(FW3, here(), Ledger(), ("fw1", "fw3"))
 
 
 def test_sections_are_read_as_they_were_sent() -> None:

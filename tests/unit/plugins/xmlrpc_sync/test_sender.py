@@ -423,11 +423,11 @@ async def test_a_peer_that_accepts_and_does_not_answer_is_given_up(
         await trio.sleep_forever()
         raise AssertionError
 
-    monkeypatch.setattr(peersync, "QUESTION_S", 0.2)
     async with sending(tmp_path) as made:
         await made.arrives("a")
         await made.until(in_sync)
         with monkeypatch.context() as patched:
+            patched.setattr(peersync, "QUESTION_S", 0.2)
             patched.setattr(Facts, "picture", never)
             row = await made.now()
         assert row["cause"] == "silent"
