@@ -16,6 +16,8 @@ class LogicalInterface:
     """Logical name: ``wan``, ``lan``, ``sync``."""
     device: str
     """Kernel device that carries it (for a VLAN: the VLAN's own device)."""
+    parent: str = ""
+    """Of a VLAN: the kernel device that it is made on."""
     addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
     mtu: int | None = None
     """As configured; `None` leaves the device's own."""

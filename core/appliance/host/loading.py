@@ -10,6 +10,7 @@ from appliance.config.model import Config, Model
 from appliance.config.vocabulary import NamesSections
 from appliance.errors import Problem
 from appliance.host.alarms import why_it_does_not_run
+from appliance.host.kernelneeds import Probe, missing, probe_kernel
 from appliance.host.plugins import PluginState
 
 if TYPE_CHECKING:
@@ -21,8 +22,9 @@ Rule = Callable[[Config], list[Problem]]
 class ConfigLoader:
     """Asks the right plugins for each text; afterwards those are enabled whose table is in force."""
 
-    def __init__(self, plugins: Plugins) -> None:
-        self._plugins = plugins
+    def __init__(self, plugins: Plugins, *, probe: Probe | None = probe_kernel) -> None:
+        """Without a `probe`, what is loaded may be for another machine: nobody asks what the kernel of this one can."""
+        self._plugins, self._probe = plugins, probe
 
     def strict(self, text: str, *, path: str, old: Config | None, rule: Rule | None = None) -> Loaded:
         """Everything is right, or `ConfigError` says all that is not and `old` stays enabled.
@@ -42,6 +44,7 @@ class ConfigLoader:
                 unavailable=self._unavailable(),
                 verify=lambda config: [
                     *self._verify(config, old),
+                    *self._kernel(config, old),
                     *self._required(config),
                     *(rule(config) if rule is not None else ()),
                 ],
@@ -86,6 +89,13 @@ class ConfigLoader:
             for path, name in named.items()
             if name not in known
         ]
+
+    def _kernel(self, config: Config, old: Config | None) -> list[Problem]:
+        """What the kernel cannot do; what the configuration in force needs already is not tried again."""
+        if self._probe is None:
+            return []
+        known = {need.kind for need in self._plugins.kernel_needs(old)} if old is not None else set()
+        return missing([need for need in self._plugins.kernel_needs(config) if need.kind not in known], self._probe)
 
     def _required(self, config: Config) -> list[Problem]:
         """Only warnings: a file may be checked on a machine that lacks a plugin, and such a node runs, demoted."""

@@ -21,7 +21,16 @@ from appliance.events import Event, Request
 from appliance.host.discovery import Found
 from appliance.host.hooks import HookError, Implementation, call, describe, one, several
 from appliance.plugin import hookspecs
-from appliance.plugin.contributions import Check, Command, ConfigTable, ImagePart, Migration, Service, SyncSection
+from appliance.plugin.contributions import (
+    Check,
+    Command,
+    ConfigTable,
+    ImagePart,
+    KernelNeed,
+    Migration,
+    Service,
+    SyncSection,
+)
 from appliance.plugin.node import Node
 from appliance.plugin.ruleset import Fragment
 from appliance.plugin.version import API
@@ -32,7 +41,7 @@ EventClass = type[Event] | type[Request[object]]
 RESERVED_TABLES = frozenset({"node", "plugins"})
 """Tables of the core."""
 HOOK_PREFIX = "appliance_"
-CONFIG_HOOKS = ("appliance_verify", "appliance_services", "appliance_ruleset", "appliance_checks")
+CONFIG_HOOKS = ("appliance_verify", "appliance_kernel", "appliance_services", "appliance_ruleset", "appliance_checks")
 """Asked of enabled plugins only: they look at the configuration."""
 
 
@@ -196,6 +205,10 @@ class Plugins:
                     )
                 )
         return problems
+
+    def kernel_needs(self, config: Config) -> list[KernelNeed]:
+        """What the kernel has to be able to do for enabled plugins."""
+        return [need for _, need in self._from(self._enabled(), "appliance_kernel", _all(KernelNeed), config=config)]
 
     def services(self, config: Config, node: Node) -> list[PluginService]:
         """What has to run. Look at `failures` before applying it: a plugin that failed is not in the list."""

@@ -49,6 +49,8 @@ class LinkInfo(NamedTuple):
     alias: str
     vlan_id: int = 0
     """Of a VLAN device."""
+    master_index: int = 0
+    """The bridge or bond that this device belongs to; 0 for none."""
 
 
 class AddressInfo(NamedTuple):
@@ -151,7 +153,7 @@ def parse_link(data: memoryview, offset: int, end: int) -> LinkInfo:
     """The body of RTM_NEWLINK or RTM_DELLINK."""
     _family, _type, index, flags, _change = _LINK.unpack_from(data, offset)
     name = kind = mac = alias = ""
-    mtu = parent = group = vlan_id = 0
+    mtu = parent = group = vlan_id = master = 0
     for attribute, start, stop in m.attributes(data, offset + _LINK.size, end):
         if attribute == m.IFLA_IFNAME:
             name = _text(data, start, stop)
@@ -161,6 +163,8 @@ def parse_link(data: memoryview, offset: int, end: int) -> LinkInfo:
             mtu = _u32(data, start, stop)
         elif attribute == m.IFLA_LINK:
             parent = _u32(data, start, stop)
+        elif attribute == m.IFLA_MASTER:
+            master = _u32(data, start, stop)
         elif attribute == m.IFLA_GROUP:
             group = _u32(data, start, stop)
         elif attribute == m.IFLA_IFALIAS:
@@ -180,6 +184,7 @@ def parse_link(data: memoryview, offset: int, end: int) -> LinkInfo:
         group=group,
         alias=alias,
         vlan_id=vlan_id,
+        master_index=master,
     )
 
 

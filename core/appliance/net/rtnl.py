@@ -21,6 +21,7 @@ from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from appliance.net import rtmessages as m
+from appliance.net.bonding import BOND, Bonding, BondOptions, parse_bonding
 from appliance.net.fastpath import (
     Group,
     SystemCallError,
@@ -79,13 +80,32 @@ class Rtnl:
         """All devices of this namespace."""
         return [parse_link(body, 0, len(body)) for body in await self._dump(m.get_links())]
 
-    async def set_link(self, index: int, *, up: bool | None = None, mtu: int | None = None) -> None:
-        """Change what is given of a device."""
+    async def bonding(self) -> Bonding:
+        """All devices of this namespace, with the state of bonds and their members."""
+        return parse_bonding(await self._dump(m.get_links()))
+
+    async def set_link(
+        self,
+        index: int,
+        *,
+        up: bool | None = None,
+        mtu: int | None = None,
+        mac: str | None = None,
+        alias: str | None = None,
+        master_index: int | None = None,
+    ) -> None:
+        """Change what is given of a device; ``master_index=0`` takes it out of its bridge or bond."""
         message = ifinfmsg()
         message["index"] = index
         if up is not None:
             message["flags"], message["change"] = int(up), 1
-        message["attrs"] = [("IFLA_MTU", mtu)] if mtu is not None else []
+        attributes = (
+            ("IFLA_MTU", mtu),
+            ("IFLA_ADDRESS", mac),
+            ("IFLA_IFALIAS", alias),
+            ("IFLA_MASTER", master_index),
+        )
+        message["attrs"] = [(name, value) for name, value in attributes if value is not None]
         await self._request(message, m.RTM_NEWLINK, 0, "cannot change the device")
 
     async def add_vlan(self, name: str, *, parent_index: int, vlan_id: int) -> None:
@@ -95,6 +115,21 @@ class Rtnl:
         info = {"attrs": [("IFLA_INFO_KIND", "vlan"), ("IFLA_INFO_DATA", data)]}
         message["attrs"] = [("IFLA_IFNAME", name), ("IFLA_LINK", parent_index), ("IFLA_LINKINFO", info)]
         await self._request(message, m.RTM_NEWLINK, m.NLM_F_CREATE | m.NLM_F_EXCL, f"cannot create the VLAN {name}")
+
+    async def add_bond(self, name: str, options: BondOptions, *, mtu: int | None = None) -> None:
+        """Make a bond without members."""
+        message = ifinfmsg()
+        message["attrs"] = [("IFLA_IFNAME", name), ("IFLA_LINKINFO", _bond_info(options))]
+        if mtu is not None:
+            message["attrs"].append(("IFLA_MTU", mtu))
+        await self._request(message, m.RTM_NEWLINK, m.NLM_F_CREATE | m.NLM_F_EXCL, f"cannot create the bond {name}")
+
+    async def set_bond(self, index: int, options: BondOptions) -> None:
+        """Change what is given of a bond. The kernel takes a mode only while it is down and has no members."""
+        message = ifinfmsg()
+        message["index"] = index
+        message["attrs"] = [("IFLA_LINKINFO", _bond_info(options))]
+        await self._request(message, m.RTM_NEWLINK, 0, "cannot change the bond")
 
     async def delete_link(self, index: int) -> None:
         """Remove a device."""
@@ -318,6 +353,21 @@ def _encoded(message: Any, kind: int, flags: int) -> bytes:
     message["header"]["type"], message["header"]["flags"] = kind, flags
     message.encode()
     return bytes(message.data)
+
+
+def _bond_info(options: BondOptions) -> dict[str, Any]:
+    given = (
+        ("IFLA_BOND_MODE", options.mode),
+        ("IFLA_BOND_MIIMON", options.link_check_ms),
+        ("IFLA_BOND_UPDELAY", options.up_delay_ms),
+        ("IFLA_BOND_PRIMARY", options.primary_index),
+        ("IFLA_BOND_XMIT_HASH_POLICY", options.hash_policy),
+        ("IFLA_BOND_NUM_PEER_NOTIF", options.announcements),
+        ("IFLA_BOND_ALL_SLAVES_ACTIVE", options.all_active),
+        ("IFLA_BOND_AD_LACP_RATE", options.lacp_fast),
+    )
+    data = {"attrs": [(name, int(value)) for name, value in given if value is not None]}
+    return {"attrs": [("IFLA_INFO_KIND", BOND), ("IFLA_INFO_DATA", data)]}
 
 
 def _address(index: int, address: Cidr) -> Any:

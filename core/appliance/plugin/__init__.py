@@ -24,6 +24,7 @@ from appliance.plugin.contributions import CrashPolicy as CrashPolicy
 from appliance.plugin.contributions import Finding as Finding
 from appliance.plugin.contributions import ImagePart as ImagePart
 from appliance.plugin.contributions import Isolation as Isolation
+from appliance.plugin.contributions import KernelNeed as KernelNeed
 from appliance.plugin.contributions import Migration as Migration
 from appliance.plugin.contributions import Mirror as Mirror
 from appliance.plugin.contributions import Probe as Probe

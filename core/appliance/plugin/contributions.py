@@ -230,6 +230,18 @@ class ImagePart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KernelNeed:
+    """Devices of a kind that the kernel has to be able to make."""
+
+    path: tuple[str | int, ...]
+    """The key of the configuration that needs them."""
+    kind: str
+    """As ``ip link add … type`` calls it; `appliance.net.kernel` knows ``bond``, ``vlan``, ``macvlan`` and more."""
+    what_for: str
+    """``link aggregation``: begins the message when it is not possible."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Migration:
     """Turns a plugin's table of an older file into the next version."""
 

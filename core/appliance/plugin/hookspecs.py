@@ -19,6 +19,7 @@ from appliance.plugin.contributions import (
     Command,
     ConfigTable,
     ImagePart,
+    KernelNeed,
     Migration,
     Service,
     SyncSection,
@@ -58,6 +59,21 @@ def appliance_verify(config: Config, old: Config | None) -> Sequence[Problem]:  
 
     Returns:
         Problems; each with the path of the offending key.
+    """
+
+
+@hookspec
+def appliance_kernel(config: Config) -> Sequence[KernelNeed]:  # type: ignore[empty-body]
+    """Say what the kernel has to be able to do for a configuration.
+
+    Asked by `check` and before every commit, which then try it, where nothing can break, and refuse a
+    configuration that could not work here. A process that may not try warns.
+
+    Args:
+        config: The whole candidate configuration.
+
+    Returns:
+        Kinds of devices; none that this configuration does not need.
     """
 
 

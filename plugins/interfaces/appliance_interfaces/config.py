@@ -88,6 +88,7 @@ class InterfacesConfig(Model, RootModel[dict[InterfaceName, InterfaceTable]]):
             name: LogicalInterface(
                 name=name,
                 device=table.device_name,
+                parent=table.vlan.parent if table.vlan else "",
                 addresses=tuple(table.addresses),
                 mtu=table.mtu,
                 gateways=tuple(route.via for route in table.routes if route.to == DEFAULT_ROUTE and route.via),

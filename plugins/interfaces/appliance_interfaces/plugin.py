@@ -35,7 +35,15 @@ class Interfaces:
         from appliance_interfaces import service
 
         settings = settings_of(config[InterfacesConfig])
-        return [Service(key="keeper", run=service.run, config=settings, provides=frozenset({"interfaces"}))]
+        return [
+            Service(
+                key="keeper",
+                run=service.run,
+                config=settings,
+                after=frozenset({"lagg"}),  # devices of which some interfaces may be made
+                provides=frozenset({"interfaces"}),
+            )
+        ]
 
     @hookimpl
     def appliance_events(self) -> Sequence[type[Event] | type[Request[object]]]:

@@ -33,11 +33,11 @@ from appliance.net.fastpath import (
     RouteEvent,
     SystemCallError,
 )
+from appliance.net.pace import CALM_S, RepairPace
 from appliance.net.rtnl import Rtnl, RtnlMonitor
 from appliance.plugin import Context, Started
 from appliance_interfaces import kernel, memory, report, sysctls
 from appliance_interfaces.events import GetInterfaces
-from appliance_interfaces.pace import CALM_S, RepairPace
 from appliance_interfaces.plan import (
     ROUTE_PROTOCOL,
     Actual,

@@ -57,4 +57,14 @@ def test_a_bundled_plugin_cannot_be_replaced_by_another_distribution(
 
 def test_the_bundled_plugins_are_installed() -> None:
     bundled = [each.name for each in discover() if each.distribution == "ha-appliance"]
-    assert bundled == ["carp", "firewall", "gateways", "interfaces", "outbound-nat", "pfsync", "users", "xmlrpc-sync"]
+    assert bundled == [
+        "carp",
+        "firewall",
+        "gateways",
+        "interfaces",
+        "lagg",
+        "outbound-nat",
+        "pfsync",
+        "users",
+        "xmlrpc-sync",
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance_interfaces.pace import CALM_S, SETTLE_S, SLOWEST_S, RepairPace
+from appliance.net.pace import CALM_S, SETTLE_S, SLOWEST_S, RepairPace
 
 
 def test_a_fight_slows_repairs_down_to_two_a_minute_and_is_noticed() -> None:

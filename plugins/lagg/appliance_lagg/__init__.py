@@ -1,0 +1,1 @@
+"""Link aggregation: several network devices that work as one."""
