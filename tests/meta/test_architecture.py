@@ -34,7 +34,11 @@ HOMES = {
     "tomlkit": ("core/appliance/config/",),
     "tomli": ("core/appliance/config/",),
     "pytest": ("core/appliance/testing/",),
-    "h11": ("core/appliance/rpc/http.py", "core/appliance/rpc/client.py"),
+    "h11": (
+        "core/appliance/rpc/http.py",
+        "core/appliance/rpc/client.py",
+        "plugins/dhcp-failover/appliance_dhcp_failover/hook.py",
+    ),
 }
 """A third-party package is known to few files, so that it can be replaced."""
 

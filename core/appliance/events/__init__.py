@@ -19,7 +19,10 @@ from appliance.events.ha import SetMaintenance as SetMaintenance
 from appliance.events.ha import Switchover as Switchover
 from appliance.events.keys import DerivedKey as DerivedKey
 from appliance.events.keys import GetKeys as GetKeys
+from appliance.events.keys import GetPairing as GetPairing
 from appliance.events.keys import KeysChanged as KeysChanged
+from appliance.events.keys import PairedNode as PairedNode
+from appliance.events.keys import Pairing as Pairing
 from appliance.events.link import AddressesChanged as AddressesChanged
 from appliance.events.link import LinkChanged as LinkChanged
 from appliance.events.node import Alarm as Alarm

@@ -1,8 +1,9 @@
-"""The keys that all paired nodes share, answered by the plugin that pairs them. Keys are never shown."""
+"""What pairing gives to other plugins: keys that all nodes share, and who the nodes are. Keys are never shown."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from appliance.events.base import Event, Request, event, request
 from appliance.events.config import Hidden
@@ -35,3 +36,35 @@ class KeysChanged(Event):
 
     generation: int
     """Counts since the service that answers has started; says only that this one is not the one before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedNode:
+    """Another node of the cluster."""
+
+    name: str
+    address: str
+    """Where it was when it was paired."""
+    fingerprint: str
+    """SHA-256 of its certificate, 64 small hexadecimal digits."""
+    certificate: Path
+    """A PEM file: the only certificate that is accepted from it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairing:
+    """Who this node is to others, and whom it trusts: what mutual TLS needs (`appliance.rpc.server_tls`)."""
+
+    certificate: Path
+    """This node's, a PEM file."""
+    key: Path
+    """Its private key, a PEM file."""
+    peers: tuple[PairedNode, ...] = ()
+
+
+@request
+class GetPairing(Request[Pairing]):
+    """The identity of this node and its peers, for a channel of one's own between the nodes.
+
+    Ask again at `KeysChanged`. Raises `ApplianceError` when they cannot be read.
+    """

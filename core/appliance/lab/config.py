@@ -51,6 +51,9 @@ class NodeSettings:
     """Whether the node is a firewall: the example's rules, outbound NAT and a watched gateway."""
     xmlrpc_sync: bool = False
     """Whether the first node's configuration goes to all others, once they are paired."""
+    dhcp: Mapping[str, object] | None = None
+    """Keys of ``[dhcp_failover.interface.lan]``; ``{}`` is the example's range, and with `xmlrpc_sync` its leases are
+    on all nodes. ``None``: no such table."""
     extra: str = ""
     """More TOML, appended."""
     text: str | None = None
@@ -85,6 +88,8 @@ def node_toml(topology: Topology, node: str, settings: NodeSettings | None = Non
         parts += firewall_tables(topology)
     if chosen.xmlrpc_sync:
         parts.append(sync_table(topology, ordinal))
+    if chosen.dhcp is not None:
+        parts += dhcp_tables(ordinal, chosen.dhcp, is_shared=chosen.xmlrpc_sync and topology.nodes > 1)
     if chosen.extra:
         parts.append(chosen.extra.strip() + "\n")
     return "\n".join(parts)
@@ -147,6 +152,16 @@ def sync_table(topology: Topology, ordinal: int) -> str:
     """``[xmlrpc_sync]``: the first node sends, all others only listen."""
     others = [SYNC.node4(number).partition("/")[0] for number in range(2, topology.nodes + 1)]
     return table("xmlrpc_sync", {"interface": SYNC.name, "peers": others if ordinal == 1 else None})
+
+
+def dhcp_tables(ordinal: int, wanted: Mapping[str, object], *, is_shared: bool) -> list[str]:
+    """Addresses for clients on the LAN; the peer of the first node is the second, of all others the first."""
+    peer = LAN.node4(2 if ordinal == 1 else 1).partition("/")[0]
+    lan = {"range": [f"{LAN.prefix4}.100-{LAN.prefix4}.199"], "failover_peer": peer if is_shared else None}
+    return [
+        table("dhcp_failover", {"sync_interface": SYNC.name if is_shared else None}),
+        table("dhcp_failover.interface.lan", lan | dict(wanted)),
+    ]
 
 
 def firewall_tables(topology: Topology) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 from appliance.errors import ApplianceError, RefusedError
-from appliance.events import KeysChanged
+from appliance.events import KeysChanged, PairedNode, Pairing
 from appliance.identity.certificates import Identity
 from appliance.identity.introduction import Refused
 from appliance.identity.pairing import Initiator, Paired
@@ -91,6 +91,28 @@ class Introductions:
         """
         pins = [pin(self._ctx.state_dir, peer.name) for peer in self.peers]
         return server_tls(self.store.certificate_path, self.store.key_path, pins)
+
+    def pairing(self) -> Pairing:
+        """Identity and peers, for other channels between the nodes.
+
+        Raises:
+            ApplianceError: The identity of this node cannot be used.
+        """
+        if self.problem is not None:
+            raise self.problem
+        return Pairing(
+            certificate=self.store.certificate_path,
+            key=self.store.key_path,
+            peers=tuple(
+                PairedNode(
+                    name=peer.name,
+                    address=peer.address,
+                    fingerprint=plain(peer.certificate.fingerprint),
+                    certificate=pin(self._ctx.state_dir, peer.name),
+                )
+                for peer in self.peers
+            ),
+        )
 
     async def remove(self, name: str) -> None:
         """Trust a node no longer.

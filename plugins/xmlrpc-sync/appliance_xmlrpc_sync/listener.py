@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from appliance.errors import ApplianceError
-from appliance.events import ConfigApplied, GetKeys, Health, Request, Status
+from appliance.events import ConfigApplied, GetKeys, GetPairing, Health, Pairing, Request, Status
 from appliance.identity.store import IdentityStore
 from appliance.plugin import Context, Overflow, Started, Subscription
 from appliance.rpc import Listen, Method, Server
@@ -76,6 +76,11 @@ async def run(ctx: Context, task_status: Started) -> None:
 
                 stack.enter_context(ctx.serve(GetReceived, get_received))
                 stack.enter_context(ctx.serve(GetKeys, SharedKeys(introductions).answer))
+
+                async def get_pairing(_: Request[Pairing]) -> Pairing:
+                    return introductions.pairing()
+
+                stack.enter_context(ctx.serve(GetPairing, get_pairing))
                 introductions.tell_keys()  # not before somebody answers
                 nursery.start_soon(_observe, station, applied)
                 await nursery.start(_serve_peers, ctx, settings, introductions, table, accounts)
