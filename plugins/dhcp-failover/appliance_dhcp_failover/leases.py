@@ -45,7 +45,7 @@ class Lease:
     begun: float
     """When that was, in seconds since 1970 by the clock of this node."""
     node: str = ""
-    """Name of the node that granted it; empty: this one."""
+    """Name of the node that granted it first, whoever has renewed it since; empty: this one."""
 
     @property
     def expires(self) -> float:

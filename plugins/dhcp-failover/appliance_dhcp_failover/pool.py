@@ -29,6 +29,8 @@ REREAD_S = 60.0
 """Between looks at all of Kea's leases: it changes some by itself."""
 SAID_MAX = 20
 """Errors of Kea that are logged between two such looks."""
+NOISE = "DHCP4_BUFFER_RECEIVE_FAIL"
+"""What is no DHCP: strangers' packets, and what comes in between the opening of a socket and its filter."""
 PAGE = 1000
 
 Share = Callable[[Change], Awaitable[list[Change]]]
@@ -191,7 +193,7 @@ class Pool:
         self._wake()
 
     def _kea_said(self, line: str) -> None:
-        is_error = line.startswith(("ERROR", "FATAL"))
+        is_error = line.startswith(("ERROR", "FATAL")) and NOISE not in line
         # What a client can provoke must not fill the log.
         if is_error and self._said < SAID_MAX:
             self._said += 1
