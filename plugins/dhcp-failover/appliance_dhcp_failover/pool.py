@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -27,6 +28,8 @@ PROBE_S = 2.0
 """For Kea's answer to a probe."""
 REREAD_S = 60.0
 """Between looks at all of Kea's leases: it changes some by itself."""
+SYNC_S = 1.0
+"""What both nodes granted in this time is lost when both lose power at the same moment."""
 SAID_MAX = 20
 """Errors of Kea that are logged between two such looks."""
 NOISE = "DHCP4_BUFFER_RECEIVE_FAIL"
@@ -126,6 +129,7 @@ class Pool:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._hook.run)
             nursery.start_soon(self._reread)
+            nursery.start_soon(self._keep_on_disk)
             while True:
                 await self._step(nursery)
                 self._look()
@@ -344,3 +348,25 @@ class Pool:
             if self.gate.may_answer:
                 for lease in news:
                     await self._tell(lease)
+
+    async def _keep_on_disk(self) -> None:
+        """Kea writes every lease at once but leaves it to the kernel when it is on the disk."""
+        kept = 0.0
+        while True:
+            await trio.sleep(SYNC_S)
+            if self.table.changed == kept:
+                continue
+            kept = self.table.changed
+            try:
+                await trio.to_thread.run_sync(_flush, self._directory / kea.LEASE_FILE)
+            except OSError as error:
+                self._ctx.log.warning("dhcp_leases_not_on_disk", interface=self.settings.interface, why=str(error))
+
+
+def _flush(path: Path) -> None:
+    """What has been written to a file is on the disk when this returns."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fdatasync(handle)
+    finally:
+        os.close(handle)

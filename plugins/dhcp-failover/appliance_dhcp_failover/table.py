@@ -18,6 +18,9 @@ QUIET_S = 3.0
 DIGEST_S = 10.0
 """How long a digest is good for; leases end meanwhile, on all nodes alike."""
 
+USED_S = 1.0
+"""How long a count is good for."""
+
 
 class Table:
     """Leases by address."""
@@ -26,6 +29,12 @@ class Table:
         self._leases: dict[str, Lease] = {}
         self._changed = 0.0
         self._digest: tuple[float, str] = (0.0, "")
+        self._used: tuple[float, object, int] = (0.0, None, 0)
+
+    @property
+    def changed(self) -> float:
+        """When the last change was, on the clock of the calls."""
+        return self._changed
 
     def __len__(self) -> int:
         return len(self._leases)
@@ -84,8 +93,14 @@ class Table:
         return [each for each in found if each.is_active(now)], following
 
     def used(self, pool: PoolSettings, now: float) -> int:
-        """Addresses of the ranges that are in use."""
-        return sum(pool.includes(IPv4Address(each.address)) for each in self._leases.values() if each.is_active(now))
+        """Addresses of the ranges that are in use; counted anew every second."""
+        made, ranges, value = self._used
+        if ranges != pool.ranges or not 0 <= now - made < USED_S:
+            value = sum(
+                pool.includes(IPv4Address(each.address)) for each in self._leases.values() if each.is_active(now)
+            )
+            self._used = (now, pool.ranges, value)
+        return value
 
     def digest(self, now: float) -> str:
         """Of all active leases; empty while they change."""
