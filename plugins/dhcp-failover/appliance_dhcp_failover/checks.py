@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
@@ -23,7 +24,7 @@ def checks(config: Config) -> list[Check]:
         Check(name="dhcp-kea", help="Kea and its libraries are installed.", run=installed),
         Check(name="dhcp-service", help="Every interface is served, or on standby.", run=service),
         Check(name="dhcp-leases", help="There are free addresses.", run=free),
-        Check(name="dhcp-gateway", help="Clients use virtual addresses.", run=lambda _probe: gateway(config)),
+        Check(name="dhcp-gateway", help="Clients use virtual addresses.", run=gateway(config)),
     ]
     if any(each.failover_peer is not None for each in config[DhcpFailoverConfig].interface.values()):
         made += [
@@ -96,13 +97,17 @@ async def free(probe: Probe) -> Finding:
     return Finding(health=Health.OK, what="every range has free addresses")
 
 
-async def gateway(config: Config) -> Finding:
+def gateway(config: Config) -> Callable[[Probe], Awaitable[Finding]]:
     """What the configuration's own warnings say: a gateway that goes away with its node."""
-    await trio.lowlevel.checkpoint()
-    warnings = [problem.message for problem in verify(config) if problem.severity == "warning"]
-    if warnings:
-        return Finding(health=Health.WARN, what=warnings[0], fix="Correct [dhcp_failover] and commit.")
-    return Finding(health=Health.OK, what="gateways and name servers survive a takeover")
+
+    async def run(_probe: Probe) -> Finding:
+        await trio.lowlevel.checkpoint()
+        warnings = [problem.message for problem in verify(config) if problem.severity == "warning"]
+        if warnings:
+            return Finding(health=Health.WARN, what=warnings[0], fix="Correct [dhcp_failover] and commit.")
+        return Finding(health=Health.OK, what="gateways and name servers survive a takeover")
+
+    return run
 
 
 async def peer(probe: Probe) -> Finding:

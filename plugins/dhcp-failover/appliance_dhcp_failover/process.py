@@ -22,6 +22,7 @@ PROGRAM = "kea-dhcp4"
 FILE = "kea.json"
 STOP_S = 1.0
 """From SIGTERM to SIGKILL; Kea needs some milliseconds."""
+LAST_WORDS_S = 0.2
 LINES_KEPT, LINE_MAX = 20, 500
 _PLACES = ("/usr/sbin", "/usr/local/sbin")
 _HOOKS = (
@@ -102,9 +103,12 @@ class Kea:
         process.stdout.close()
         try:
             async with output, trio.open_nursery() as nursery:
-                nursery.start_soon(self._listen, output)
+                silent = trio.Event()
+                nursery.start_soon(self._listen, output, silent)
                 task_status.started()
                 await _wait(process.pid)
+                with trio.move_on_after(LAST_WORDS_S):  # a child of Kea may hold the pipe for longer
+                    await silent.wait()
                 nursery.cancel_scope.cancel(reason="Kea has ended")
             return process.wait()
         finally:
@@ -116,7 +120,7 @@ class Kea:
         if self._process is not None:
             self._process.kill()
 
-    async def _listen(self, output: trio.lowlevel.FdStream) -> None:
+    async def _listen(self, output: trio.lowlevel.FdStream, silent: trio.Event) -> None:
         rest = b""
         while part := await output.receive_some(65536):
             *lines, rest = (rest + part).split(b"\n")
@@ -126,6 +130,7 @@ class Kea:
                 if text:
                     self.lines.append(text)
                     self._tell(text)
+        silent.set()
 
 
 def _prepare(directory: Path, configuration: Any) -> None:

@@ -107,7 +107,7 @@ class Table:
         if now - self._changed < QUIET_S:
             return ""
         made, value = self._digest
-        if not self._changed <= made or now - made > DIGEST_S:
+        if not self._changed < made or now - made > DIGEST_S:
             value = leases.digest(self._leases.values(), now)
             self._digest = (now, value)
         return value

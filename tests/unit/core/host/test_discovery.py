@@ -59,6 +59,7 @@ def test_the_bundled_plugins_are_installed() -> None:
     bundled = [each.name for each in discover() if each.distribution == "ha-appliance"]
     assert bundled == [
         "carp",
+        "dhcp-failover",
         "firewall",
         "gateways",
         "interfaces",
