@@ -18,10 +18,22 @@ BUNDLED = sorted(
 )
 
 
+NEEDS = {"dhcp-failover": ("carp", "xmlrpc-sync")}
+"""Whose tables a plugin's example makes no sense without."""
+
+
+def table_of(name: str) -> Any:
+    """The example's table of another plugin, as its own model."""
+    (entry,) = [each for each in BUNDLED if each.name == name]
+    declared = entry.load()().appliance_config()
+    return declared.model.model_validate(EXAMPLE[declared.name])
+
+
 @pytest.mark.parametrize("entry", BUNDLED, ids=lambda entry: entry.name)
 def test_bundled_plugins_are_good_citizens(entry: Any) -> None:
     interfaces = EXAMPLE["interfaces"]
     names = {name: table["addresses"] for name, table in interfaces.items() if isinstance(table, dict)}
     tables = {} if entry.name == "interfaces" else {"interfaces": LogicalInterfaces.of(**names)}
+    tables |= {name.replace("-", "_"): table_of(name) for name in NEEDS.get(entry.name, ())}
     # Their services need a real kernel; those are tested in tests/netns.
     check_plugin(entry.load(), config=EXAMPLE.get(entry.name.replace("-", "_"), {}), tables=tables, start=False)

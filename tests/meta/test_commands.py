@@ -11,6 +11,7 @@ LOOKING = {
     ("config", "diff"),
     ("config", "history"),
     ("config", "show"),
+    ("dhcp", "lease", "find"),
     ("doctor",),
     ("events",),
     ("events", "why"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -78,7 +79,14 @@ def up(
         name=name, nodes=nodes, ipv6=not no_ipv6, second_wan=second_wan, dmz=dmz, second_switch=second_switch
     )
     software = Software.ROUTER if routers else Software.APPLIANCE
-    settings = NodeSettings(profile=profile, preempt=not no_preempt, pfsync={}, firewall=True, xmlrpc_sync=nodes > 1)
+    settings = NodeSettings(
+        profile=profile,
+        preempt=not no_preempt,
+        pfsync={},
+        firewall=True,
+        xmlrpc_sync=nodes > 1,
+        dhcp={} if shutil.which("kea-dhcp4", path=f"{os.defpath}:/usr/sbin:/sbin") else None,
+    )
     lab = Lab(topology, software=software, settings=settings, pcap=pcap)
     lab.up()
     try:

@@ -19,7 +19,7 @@ DIGEST_S = 10.0
 """How long a digest is good for; leases end meanwhile, on all nodes alike."""
 
 USED_S = 1.0
-"""How long a count is good for."""
+"""How long a count is good for, while nothing changes; leases end meanwhile."""
 
 
 class Table:
@@ -93,9 +93,9 @@ class Table:
         return [each for each in found if each.is_active(now)], following
 
     def used(self, pool: PoolSettings, now: float) -> int:
-        """Addresses of the ranges that are in use; counted anew every second."""
+        """Addresses of the ranges that are in use."""
         made, ranges, value = self._used
-        if ranges != pool.ranges or not 0 <= now - made < USED_S:
+        if ranges != pool.ranges or not self._changed < made <= now < made + USED_S:
             value = sum(
                 pool.includes(IPv4Address(each.address)) for each in self._leases.values() if each.is_active(now)
             )

@@ -52,8 +52,11 @@ def test_addresses_of_the_ranges_are_counted() -> None:
         table.put(each, NOW)
     assert table.used(pool, NOW) == 2
     table.put(lease(102), NOW)
-    assert table.used(pool, NOW + USED_S) == 3
-    assert table.used(pool_of(lan(range=["192.168.1.20"])), NOW + USED_S) == 1, "other ranges are counted at once"
+    assert table.used(pool, NOW) == 3, "at once"
+    over = NOW + 3600
+    assert (table.used(pool, over - 12), table.used(pool, over - 12 + USED_S)) == (3, 3)
+    assert table.used(pool, over) == 0
+    assert table.used(pool_of(lan(range=["192.168.1.20"])), NOW) == 1, "other ranges are counted at once"
 
 
 def test_a_digest_is_told_only_of_a_table_that_is_quiet() -> None:
