@@ -28,6 +28,10 @@ class KeaError(ApplianceError):
     """Kea refused a command, or does not answer."""
 
 
+class KeaRefusalError(KeaError):
+    """Kea has understood a command and refused it: the same one will be refused again."""
+
+
 class Control:
     """The control socket of one Kea.
 
@@ -60,7 +64,8 @@ class Control:
                 raise KeaError(f"Kea does not run: {error.strerror}", hint=_RESTARTS) from None
         result, text = answer.get("result"), str(answer.get("text", ""))
         if result not in (OK, EMPTY):
-            raise KeaError(f"Kea refused {name}: {text[:300]}", hint="Correct what it names; nothing was changed.")
+            hint = "Correct what it names; nothing was changed."
+            raise KeaRefusalError(f"Kea refused {name}: {text[:300]}", hint=hint)
         found = answer.get("arguments", {})
         return found if isinstance(found, dict) else {}
 

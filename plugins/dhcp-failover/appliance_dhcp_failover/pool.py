@@ -13,7 +13,7 @@ import trio
 from appliance.errors import ApplianceError
 from appliance.plugin import Context
 from appliance_dhcp_failover import kea, leases, probe
-from appliance_dhcp_failover.control import Control, KeaError
+from appliance_dhcp_failover.control import Control, KeaError, KeaRefusalError
 from appliance_dhcp_failover.hook import Hook
 from appliance_dhcp_failover.leases import BadLease, Lease
 from appliance_dhcp_failover.machine import Configure, Gate, Probe, Restart, Start, State, Wait
@@ -26,6 +26,8 @@ READY_S, READY_STEP_S = 10.0, 0.02
 """For Kea to open its control socket, with a large lease file on a busy machine."""
 PROBE_S = 2.0
 """For Kea's answer to a probe."""
+SETTLE_S, APPLY_AGAIN_S = 1.0, 0.2
+"""How long a takeover waits for leases on their way to Kea, some milliseconds usually; and between attempts."""
 REREAD_S = 60.0
 """Between looks at all of Kea's leases: it changes some by itself."""
 SYNC_S = 1.0
@@ -84,6 +86,8 @@ class Pool:
         self._kea = Kea(directory, self._kea_said)
         self._news = trio.Event()
         self._ended = trio.Event()
+        self._backlog: dict[str, Lease | None] = {}
+        self._arrived, self._emptied = trio.Event(), trio.Event()
         self._said = 0
         self._shown = (self.gate.state, "")
 
@@ -128,6 +132,7 @@ class Pool:
         """Serve or stand by, for ever."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._hook.run)
+            nursery.start_soon(self._apply)
             nursery.start_soon(self._reread)
             nursery.start_soon(self._keep_on_disk)
             while True:
@@ -208,6 +213,8 @@ class Pool:
     async def _configure(self, *, serving: bool) -> None:
         """Try the present settings; if Kea refuses them, go on with the last ones that it took."""
         settings = self.settings
+        if serving:
+            await self.settled()
         if serving and not probe.is_local(settings.address):
             # The role is a moment older than its address; and a configuration that fails would cost all sockets.
             why = f"the address {settings.address} is not there yet"
@@ -268,7 +275,7 @@ class Pool:
             return False
         refused = await self._tell(lease)
         for each in refused:
-            await self.take(each.lease)
+            self.take(each.lease)
         if refused or not self.gate.may_answer:
             return False
         self.table.put(lease, time.time())
@@ -288,23 +295,49 @@ class Pool:
             return []
         return await self._share(Change(interface=self.settings.interface, lease=lease, gone=gone))
 
-    async def take(self, lease: Lease) -> None:
-        """Another node granted this.
-
-        Raises:
-            KeaError: Kea does not take it.
-        """
-        await self._control.command("lease4-update", leases.to_kea(lease))
+    def take(self, lease: Lease) -> None:
+        """Another node granted this. Kea has it some milliseconds later, and in any case before it serves."""
         self.table.put(lease, time.time())
+        self._backlog[lease.address] = lease
+        self._arrived.set()
 
-    async def drop(self, address: str) -> None:
-        """Another node has this back.
-
-        Raises:
-            KeaError: Kea does not run.
-        """
-        await self._control.command("lease4-del", {"ip-address": address})
+    def drop(self, address: str) -> None:
+        """Another node has this back."""
         self.table.drop(address, time.time())
+        self._backlog[address] = None
+        self._arrived.set()
+
+    async def settled(self) -> None:
+        """Wait until Kea has everything that other nodes granted, `SETTLE_S` at most."""
+        with trio.move_on_after(SETTLE_S):
+            while self._backlog:
+                await self._emptied.wait()
+
+    async def _apply(self) -> None:
+        """Hand to Kea what other nodes granted, for ever."""
+        while True:
+            while not self._backlog:
+                self._emptied.set()
+                self._arrived = trio.Event()
+                await self._arrived.wait()
+                self._emptied = trio.Event()
+            address, lease = next(iter(self._backlog.items()))
+            try:
+                await self._tell_kea(address, lease)
+            except KeaRefusalError as error:
+                # The nodes' subnets differ, as in the middle of a synchronization.
+                self._ctx.log.warning("kea_lease_refused", interface=self.settings.interface, why=error.message)
+            except KeaError:
+                await trio.sleep(APPLY_AGAIN_S)  # it is being started
+                continue
+            if self._backlog.get(address, lease) is lease:
+                self._backlog.pop(address, None)  # and nothing newer has come meanwhile
+
+    async def _tell_kea(self, address: str, lease: Lease | None) -> None:
+        if lease is None:
+            await self._control.command("lease4-del", {"ip-address": address})
+        else:
+            await self._control.command("lease4-update", leases.to_kea(lease))
 
     async def release(self, address: str) -> None:
         """Take a lease from its client.
@@ -313,7 +346,8 @@ class Pool:
             KeaError: Kea does not run.
         """
         lease = self.table.get(address)
-        await self.drop(address)
+        await self._tell_kea(address, None)
+        self.table.drop(address, time.time())
         if lease is not None:
             await self._tell(lease, gone=True)
             self.released(self.settings, address)
@@ -331,7 +365,13 @@ class Pool:
                 except BadLease as error:
                     self._ctx.log.warning("kea_lease_unreadable", interface=self.settings.interface, why=str(error))
             if len(page) < PAGE:
-                return self.table.replace(found, time.time())
+                news = self.table.replace(found, time.time())
+                for address, lease in self._backlog.items():
+                    if lease is not None:
+                        self.table.put(lease, time.time())
+                    else:
+                        self.table.drop(address, time.time())
+                return news
             start = str(page[-1]["ip-address"])
 
     async def _reread(self) -> None:

@@ -33,7 +33,6 @@ from appliance.rpc import (
     server_tls,
 )
 from appliance_dhcp_failover import leases, wire
-from appliance_dhcp_failover.control import KeaError
 from appliance_dhcp_failover.link import Greet, Link, PeerState, Pull, Rest
 from appliance_dhcp_failover.pool import Pool
 from appliance_dhcp_failover.settings import ChannelSettings
@@ -302,10 +301,6 @@ class Replicator:
         except (RpcError, Fault, BadMessage) as error:
             self._fail(peer, _said(error))
             return
-        except KeaError as error:
-            self._ctx.log.warning("dhcp_leases_not_taken", why=error.message)
-            await trio.sleep(RETRY_S)
-            return
         peer.link.fetched(epoch)
         peer.link.hurry(trio.current_time())
         seconds = round(trio.current_time() - begun, 3)
@@ -319,8 +314,9 @@ class Replicator:
             for lease in table:
                 mine = pool.table.get(lease.address)
                 if leases.is_better(lease, mine, now=time.time(), they_serve=they_serve):
-                    await pool.take(lease)
+                    pool.take(lease)
                     taken += 1
+            await pool.settled()
             if not following or following == after:
                 return taken
             after = following
@@ -368,6 +364,7 @@ class Replicator:
     async def _take(self, params: list[Value], caller: Caller) -> object:
         expect(params, bytes)
         self._caller(caller)
+        await trio.lowlevel.checkpoint()
         now = time.time()
         try:
             changes = wire.decode_changes(params[0], now)
@@ -383,13 +380,10 @@ class Replicator:
             if mine is not None and leases.is_conflict(change.lease, mine, now=now, we_serve=we_serve):
                 refused.append(Change(interface=change.interface, lease=mine))
                 continue
-            try:
-                if change.gone:
-                    await pool.drop(change.lease.address)
-                else:
-                    await pool.take(change.lease)
-            except KeaError as error:
-                raise Fault(FaultCode.BUSY, error.message) from None
+            if change.gone:
+                pool.drop(change.lease.address)
+            else:
+                pool.take(change.lease)
         return wire.encode_changes(refused, now, self._ctx.node.name)
 
     async def _page(self, params: list[Value], caller: Caller) -> object:

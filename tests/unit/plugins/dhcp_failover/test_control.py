@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from appliance_dhcp_failover.control import Control, KeaError
+from appliance_dhcp_failover.control import Control, KeaError, KeaRefusalError
 from appliance_dhcp_failover.kea import CONTROL_SOCKET
 
 
@@ -71,8 +71,9 @@ def test_nothing_found_is_no_error_and_lists_are_unwrapped(tmp_path: Path) -> No
 )
 def test_a_refusal_nonsense_and_silence_are_said(tmp_path: Path, answer: bytes | None, message: str) -> None:
     async def body(control: Control) -> None:
-        with pytest.raises(KeaError, match=message):
+        with pytest.raises(KeaError, match=message) as caught:
             await control.command("config-set", within_s=0.1)
+        assert isinstance(caught.value, KeaRefusalError) is ("refused" in message)
 
     against(tmp_path, answer, body)
 
