@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from appliance.errors import ApplianceError, RefusedError
-from appliance.events import DerivedKey, GetKeys, KeysChanged
+from appliance.events import DerivedKey, GetKeys, GetPairing, KeysChanged
 from appliance.identity.derive import key_for
 from appliance.identity.keyring import PairingSecret, keyring_of
+from appliance.rpc import client_tls, fingerprint, server_tls
 from appliance.testing.node import RunningNode
 from appliance_xmlrpc_sync import rotating
 from appliance_xmlrpc_sync.sharing import keys_of
@@ -54,6 +55,19 @@ async def test_paired_nodes_have_the_same_keys_for_each_purpose(pair: Start) -> 
             assert await keys(paired.one, purpose) == await keys(paired.two, purpose) != ()
         assert await keys(paired.one) != await keys(paired.one, "carp-hello")
         assert generations(paired.one) == generations(paired.two) == [1, 2]
+
+
+async def test_other_plugins_get_what_mutual_tls_between_the_nodes_needs(pair: Start) -> None:
+    async with pair() as paired:
+        assert (await paired.one.call(GetPairing())).peers == ()
+        await paired.introduce()
+        one, two = await paired.one.call(GetPairing()), await paired.two.call(GetPairing())
+        (seen,) = one.peers
+        assert seen.name == paired.two.name
+        assert seen.certificate.read_text().endswith(two.certificate.read_text())
+        assert seen.fingerprint == fingerprint(two.certificate.read_text())
+        pins = server_tls(one.certificate, one.key, [seen.certificate]).pins
+        assert pins == client_tls(one.certificate, one.key, [seen.certificate]).pins == {seen.fingerprint}
 
 
 async def test_there_are_no_keys_for_anything_else(pair: Start) -> None:
