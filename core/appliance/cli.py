@@ -16,13 +16,18 @@ from appliance.errors import ApplianceError, UnreachableError, UsageError
 # Known to run here, see appliance.console.commands.LOCAL_HEADS (a test compares them).
 LOCAL_HEADS = frozenset({"run", "check", "version", "help", "plugin", "capture", "lab"})
 # Known to run in the node; anything else may be a local command of a plugin.
-DAEMON_HEADS = frozenset({"show", "ha", "events", "doctor", "metrics", "config", "sync", "configure"})
+DAEMON_HEADS = frozenset(
+    {"show", "ha", "events", "doctor", "metrics", "config", "sync", "configure", "monitor", "shell"}
+)
+CLEAR = "\x1b[H\x1b[2J"
+"""What a live screen begins with on a terminal."""
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
 SHORT_HELP = """\
-usage: appliance COMMAND [--json] [--socket S]
+usage: appliance [COMMAND [--json]] [--socket S]
 
+  (no command)       on a terminal: the console shell; otherwise the lines of standard input
   show ha            one screen: roles, peers, links, what is wrong and what to do
   show carp          the virtual addresses in detail
   ha switchover      hand all virtual addresses to the peer
@@ -51,14 +56,15 @@ def main(argv: list[str] | None = None) -> int:
 
 def _dispatch(argv: list[str]) -> int:
     head = next((word for word in argv if not word.startswith("-")), "")
-    if not argv:
-        print(SHORT_HELP)
-        return 0
+    if argv[:1] == ["-c"]:
+        return _one_line(argv[1:])
     if head not in LOCAL_HEADS and ("--help" in argv or "-h" in argv):
         return _run_here(["help", *(word for word in argv if not word.startswith("-"))], "help")
     if head in LOCAL_HEADS and argv[0] == head:
         return _run_here(argv, head)
     words, path, as_json = _split(argv)
+    if not as_json and words in ([], ["configure"], ["configure", "exclusive"]):
+        return _shell(path, words)
     if words and words[0] in LOCAL_HEADS:
         return _run_here(argv, words[0])
     try:
@@ -88,6 +94,33 @@ def _split(argv: list[str]) -> tuple[list[str], str, bool]:
     return words, path, as_json
 
 
+def _shell(path: str, words: list[str]) -> int:
+    """The console shell on a terminal; otherwise the lines of standard input, if there are any."""
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        from appliance.console.shell import terminal
+
+        return terminal.run(path, configure=bool(words), exclusive=len(words) > 1)
+    first = "" if sys.stdin.isatty() else sys.stdin.readline()
+    if not first:
+        print(SHORT_HELP)
+        return 0 if not words else UsageError.exit_code
+    from itertools import chain
+
+    from appliance.console.shell import linemode
+
+    return linemode.run_lines(path, chain([first], sys.stdin), configure=bool(words))
+
+
+def _one_line(argv: list[str]) -> int:
+    """``-c LINE``: a line as it is typed in the shell. This is how a login shell is called by SSH."""
+    words, path, as_json = _split(argv)
+    if len(words) != 1:
+        raise UsageError("-c needs one line of the shell, in quotes", hint='usage: appliance -c "show ha" [--json]')
+    from appliance.console.shell import linemode
+
+    return linemode.run_line(path, words[0], as_json=as_json)
+
+
 def _ask_node(words: list[str], path: str, as_json: bool) -> int:
     width = os.get_terminal_size().columns if sys.stdout.isatty() else 0
     indent = 2 if width else None
@@ -95,7 +128,7 @@ def _ask_node(words: list[str], path: str, as_json: bool) -> int:
         if isinstance(reply, wire.Data):
             print(json.dumps(reply.data, indent=indent), flush=True)
         elif isinstance(reply, wire.Text):
-            print(reply.text, flush=True)
+            print(f"{CLEAR if width and words[0] == 'monitor' else ''}{reply.text}", flush=True)
         elif isinstance(reply, wire.Failure):
             return _complain(reply.message, reply.hint, reply.exit)
         elif isinstance(reply, wire.RunLocally):

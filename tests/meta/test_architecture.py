@@ -33,6 +33,7 @@ HOMES = {
     "structlog": ("core/appliance/logs.py", "core/appliance/host/isolation.py", "core/appliance/testing/"),
     "tomlkit": ("core/appliance/config/",),
     "tomli": ("core/appliance/config/",),
+    "prompt_toolkit": ("core/appliance/console/shell/terminal.py", "core/appliance/console/shell/history.py"),
     "pytest": ("core/appliance/testing/",),
     "h11": (
         "core/appliance/rpc/http.py",

@@ -21,6 +21,7 @@ DRIVEN_BY = {
     # Parts of one mechanism that are tested together, through its front.
     "core/plugin/ruleset.py": "unit/core/net/test_ruleset.py",
     "core/lab/pairing.py": "netns/sync/test_push.py",
+    "core/console/shell/verbs.py": "unit/core/console/shell/test_editor.py",
     "core/events/config.py": "unit/core/host/test_sharing.py",
     "core/events/ruleset.py": "netns/host/test_ruleset.py",
     "core/bus/envelope.py": "unit/core/bus/test_trace.py",

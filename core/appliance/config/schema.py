@@ -30,28 +30,28 @@ def sounds_secret(key: str) -> bool:
     return _SOUNDS_SECRET.search(key) is not None
 
 
-def _branches(annotation: object) -> Iterator[object]:
+def branches(annotation: object) -> Iterator[object]:
     """The types a value may have, without `Annotated`, unions, aliases and root models around them."""
     origin = get_origin(annotation)
     if origin is Annotated:
-        yield from _branches(get_args(annotation)[0])
+        yield from branches(get_args(annotation)[0])
     elif origin is Union or origin is UnionType:
         for inner in get_args(annotation):
-            yield from _branches(inner)
+            yield from branches(inner)
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel) and "root" in annotation.model_fields:
-        yield from _branches(annotation.model_fields["root"].annotation)
+        yield from branches(annotation.model_fields["root"].annotation)
     else:
         yield annotation
 
 
 def _models(annotations: Sequence[object]) -> Iterator[type[BaseModel]]:
     for annotation in annotations:
-        for branch in _branches(annotation):
+        for branch in branches(annotation):
             if isinstance(branch, type) and issubclass(branch, BaseModel):
                 yield branch
 
 
-def _fields(annotations: Sequence[object]) -> dict[str, FieldInfo]:
+def fields_of(annotations: Sequence[object]) -> dict[str, FieldInfo]:
     """Fields of all models a value may have, by the name they have in a file."""
     return {field.alias or name: field for model in _models(annotations) for name, field in model.model_fields.items()}
 
@@ -60,7 +60,7 @@ def _step(annotations: Sequence[object], part: str | int) -> list[object]:
     """The types of one element or key of values of these types."""
     found: list[object] = []
     for annotation in annotations:
-        for branch in _branches(annotation):
+        for branch in branches(annotation):
             origin, inner = get_origin(branch), get_args(branch)
             if not isinstance(origin, type) or not inner:
                 continue
@@ -69,7 +69,7 @@ def _step(annotations: Sequence[object], part: str | int) -> list[object]:
             elif isinstance(part, str) and issubclass(origin, Mapping):
                 found.append(inner[1])
     if isinstance(part, str):
-        field = _fields(annotations).get(part)
+        field = fields_of(annotations).get(part)
         if field is not None:
             found.append(field.annotation)
     return found
@@ -88,12 +88,12 @@ def known_keys(model: type[BaseModel], path: KeyPath, value: object = None) -> d
         annotations = _step(annotations, part)
     candidates = list(_models(annotations))
     meant = [each for each in candidates if isinstance(value, dict) and _fits_tags(each, value)]
-    return {name: field.description or "" for name, field in _fields(meant or candidates).items()}
+    return {name: field.description or "" for name, field in fields_of(meant or candidates).items()}
 
 
 def field_at(annotations: Sequence[object], key: str) -> FieldInfo | None:
     """The field of this name in whichever model values of these types have."""
-    return _fields(annotations).get(key)
+    return fields_of(annotations).get(key)
 
 
 def inner_annotations(annotations: Sequence[object], part: str | int) -> list[object]:
@@ -110,16 +110,17 @@ def _fits_tags(model: type[BaseModel], value: Mapping[str, object]) -> bool:
     )
 
 
-def _is_secret(annotations: Sequence[object]) -> bool:
+def is_secret(annotations: Sequence[object]) -> bool:
+    """Whether values of these types must not be shown."""
     return any(
         isinstance(branch, type) and issubclass(branch, SecretStr | SecretBytes | Secret)
         for annotation in annotations
-        for branch in _branches(annotation)
+        for branch in branches(annotation)
     )
 
 
 def _walk(annotations: Sequence[object], data: object, path: KeyPath) -> Iterator[KeyPath]:
-    if _is_secret(annotations):
+    if is_secret(annotations):
         yield path
     elif isinstance(data, dict):
         for key, value in data.items():
@@ -135,7 +136,7 @@ def _walk(annotations: Sequence[object], data: object, path: KeyPath) -> Iterato
 
 def _may_be_secret(unknown: str, annotations: Sequence[object]) -> bool:
     """Whether a key that no model knows sounds secret, or is a secret key misspelled."""
-    names = [name for name, field in _fields(annotations).items() if _is_secret([field.annotation])]
+    names = [name for name, field in fields_of(annotations).items() if is_secret([field.annotation])]
     return sounds_secret(unknown) or bool(difflib.get_close_matches(unknown, names, n=1))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,10 @@ from typing import Any
 
 import tomli
 import tomlkit
+from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, Table
+
+from appliance.config.layout import is_block, with_new_tables, with_renamed
 
 CAREFUL_MAX = 64 << 10
 """Characters of a text that is edited key by key, keeping the comments of what changes: that takes 3 s per MB."""
@@ -35,16 +39,49 @@ def rewritten(text: str, tables: Mapping[str, Mapping[str, Any] | None], data: M
     changed = {name: table for name, table in tables.items() if data.get(name) != table}
     if not changed:
         return text
-    if len(text) + len(repr(changed)) > CAREFUL_MAX:
-        wanted = {name: table for name, table in {**data, **changed}.items() if table is not None}
-        spliced = _spliced(text, changed)
-        with suppress(tomli.TOMLDecodeError):  # a line that looked like a header was none
-            if tomli.loads(spliced) == wanted:
-                return spliced
-    return _edited(text, changed)
+    wanted = {name: table for name, table in {**data, **changed}.items() if table is not None}
+    is_small = len(text) + len(repr(changed)) <= CAREFUL_MAX
+    written = ""
+    for way in (_arranged, _edited, _spliced) if is_small else (_spliced, _edited):
+        # A line that looked like a header was none, or a layout was too unusual: the next way is plainer.
+        with suppress(tomli.TOMLDecodeError, TOMLKitError):
+            written = way(text, changed)
+            if tomli.loads(written) == wanted:
+                break
+    return written
+
+
+def renamed(text: str, path: tuple[str, ...], name: str, data: Mapping[str, Any]) -> str:
+    """The text with a table under another name, comments included where that can be.
+
+    Args:
+        text: A valid file.
+        path: The table, by its keys.
+        name: Its new name.
+        data: What the file has to say then.
+    """
+    written = with_renamed(text, path, name)
+    with suppress(tomli.TOMLDecodeError):
+        if tomli.loads(written) == data:
+            return written
+    return rewritten(text, {path[0]: data[path[0]]})
 
 
 # --- key by key --------------------------------------------------------------------------------------------
+
+
+def _arranged(text: str, tables: Mapping[str, Mapping[str, Any] | None]) -> str:
+    old = tomli.loads(text)
+    wanted = {name: table for name, table in {**old, **tables}.items() if table is not None}
+    text = with_new_tables(text, old, wanted, _written)
+    now = tomli.loads(text)
+    return _edited(text, {name: table for name, table in tables.items() if now.get(name) != table})
+
+
+def _written(path: tuple[str, ...], value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "".join(_table(path, value))
+    return "\n".join("".join(_table(path, item, item=True)) for item in value)
 
 
 def _edited(text: str, tables: Mapping[str, Mapping[str, Any] | None]) -> str:
@@ -68,11 +105,37 @@ def _update(old: Any, new: Mapping[str, Any]) -> None:
             old[key] = value
         elif isinstance(value, Mapping) and isinstance(old[key], Table):
             _update(old[key], value)
-        elif isinstance(value, list) and isinstance(old[key], AoT) and len(old[key]) == len(value):
-            for item, wanted in zip(old[key], value, strict=True):
-                _update(item, wanted)
+        elif isinstance(value, list) and is_block(value) and isinstance(old[key], AoT):
+            _update_items(old[key], value)
         elif _plain(old[key]) != value:
             old[key] = value
+
+
+def _update_items(old: AoT, new: list[Any]) -> None:
+    """Items that stay keep their comments; those between them change, come or go."""
+    before, after = [_mark(_plain(item)) for item in old], [_mark(item) for item in new]
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    for tag, start, end, low, high in reversed(matcher.get_opcodes()):  # from the end, so that places stay right
+        if tag == "equal":
+            continue
+        paired = min(end - start, high - low)
+        for at in range(paired):
+            _update(old[start + at], new[low + at])
+        for at in reversed(range(start + paired, end)):
+            del old[at]
+        for offset, item in enumerate(new[low + paired : high]):
+            old.insert(start + paired + offset, _new_item(item))
+
+
+def _new_item(data: Mapping[str, Any]) -> Table:
+    item = tomlkit.item(dict(data))
+    assert isinstance(item, Table)
+    item.add(tomlkit.nl())  # a blank line before whatever follows
+    return item
+
+
+def _mark(data: object) -> str:
+    return json.dumps(data, sort_keys=True, default=str)
 
 
 def _plain(value: Any) -> Any:
@@ -106,7 +169,7 @@ def _spliced(text: str, tables: Mapping[str, Mapping[str, Any] | None]) -> str:
 
 def _table(path: tuple[str, ...], table: Mapping[str, Any], *, item: bool = False) -> Iterator[str]:
     """A table with all that is in it: its own values, then the tables below it."""
-    inner = {key: value for key, value in table.items() if isinstance(value, Mapping) or _is_tables(value)}
+    inner = {key: value for key, value in table.items() if isinstance(value, Mapping) or is_block(value)}
     header = ".".join(map(_key, path))
     if item or len(inner) < len(table) or not table:
         yield f"[[{header}]]\n" if item else f"[{header}]\n"
@@ -121,10 +184,6 @@ def _table(path: tuple[str, ...], table: Mapping[str, Any], *, item: bool = Fals
             for each in value:
                 yield "\n"
                 yield from _table((*path, key), each, item=True)
-
-
-def _is_tables(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(each, Mapping) for each in value)
 
 
 def _key(text: str) -> str:

@@ -8,23 +8,11 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from appliance.config import Model, scope_of
+from appliance.config.keys import TYPE_NAMES
 
 Row = dict[str, Any]
 DEPTH_MAX = 6
 """Nesting of tables; a model that contains itself ends here."""
-_NAMES = {
-    "IPv4Address": "IPv4 address",
-    "IPv6Address": "IPv6 address",
-    "IPv4Interface": "IPv4 address/prefix",
-    "IPv6Interface": "IPv6 address/prefix",
-    "IPv4Network": "IPv4 network",
-    "IPv6Network": "IPv6 network",
-    "SecretStr": "secret",
-    "str": "text",
-    "int": "whole number",
-    "float": "number",
-    "bool": "true/false",
-}
 
 
 def fields(model: type[Model], prefix: str = "", depth: int = 0) -> list[Row]:
@@ -67,7 +55,7 @@ def type_name(annotation: object) -> str:
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return " | ".join(f'"{item.value}"' for item in annotation)
     name = getattr(annotation, "__name__", str(annotation))
-    return _NAMES.get(name, name)
+    return TYPE_NAMES.get(name, name)
 
 
 def _inner_models(annotation: object, suffix: str = "") -> Iterator[tuple[str, type[Model]]]:

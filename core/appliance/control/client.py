@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from appliance.control import wire
 from appliance.errors import ApplianceError, UnreachableError
@@ -29,28 +29,59 @@ def request(path: str | Path, argv: Sequence[str], *, json: bool = False, width:
         UnreachableError: Nothing answers on this socket.
         ApplianceError: The node went away before it had answered.
     """
-    with _connect(str(path)) as connection:
+    with Call(path, argv, json=json, width=width) as call:
+        yield from call.replies()
+
+
+class Call:
+    """One command on its way, which another thread may end.
+
+    Raises:
+        UnreachableError: Nothing answers on this socket.
+    """
+
+    def __init__(self, path: str | Path, argv: Sequence[str], *, json: bool = False, width: int = 0) -> None:
+        self._path = path
         line = wire.encode_request(wire.Request(argv=tuple(argv), json=json, width=width))
+        self._connection = _connect(str(path))
         # A node that refuses us may have closed already; its reason is still there to be read.
         with suppress(BrokenPipeError):
-            connection.sendall(line)
+            self._connection.sendall(line)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection back; nobody may wait for replies any more."""
+        self._connection.close()
+
+    def end(self) -> None:
+        """Cancel the command; whoever waits for its replies gets an error."""
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+    def replies(self) -> Iterator[wire.Reply]:
+        """The replies, see `request`."""
         try:
-            for reply in _replies(connection):
+            for reply in _replies(self._connection):
                 # A command may take its time (a handover settles); only the first sign of life may not.
-                connection.settimeout(None)
+                self._connection.settimeout(None)
                 if reply is None or isinstance(reply, wire.Greeting):
                     continue
                 yield reply
                 if isinstance(reply, wire.Exit | wire.Failure | wire.RunLocally):
                     return
         except TimeoutError:
-            raise _silent(path) from None
+            raise _silent(self._path) from None
         except ConnectionResetError:
             pass
-    raise ApplianceError(
-        "the node closed the connection before it had answered",
-        hint="It is stopping or has crashed: look at its log, then try again.",
-    )
+        raise ApplianceError(
+            "the node closed the connection before it had answered",
+            hint="It is stopping or has crashed: look at its log, then try again.",
+        )
 
 
 def _replies(connection: socket.socket) -> Iterator[wire.Reply | None]:

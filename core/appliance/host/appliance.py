@@ -25,6 +25,7 @@ from appliance.errors import ApplianceError
 from appliance.events import LoopStalled, NodeStarted, NodeStopping
 from appliance.host.alarms import SOURCE
 from appliance.host.discovery import discover
+from appliance.host.editing import EditSessions
 from appliance.host.health import ServiceManager, watch_loop
 from appliance.host.plugins import Plugins
 from appliance.host.reload import Reloader
@@ -51,6 +52,7 @@ class Appliance:
     plugins: Plugins
     supervisor: Supervisor
     reloader: Reloader
+    editing: EditSessions
     started_wall: float
     """Time of day when it was up."""
 
@@ -153,6 +155,7 @@ class Appliance:
             logs.configure(node=node.name, level=self._log_level)
         self.started_wall = time.time()
         self.bus = EventBus()
+        self.editing = EditSessions()
         self.metrics = MetricsRegistry()
         self.plugins = Plugins(self._found if self._found is not None else discover(), blocked=plugins.blocked)
         self.node = Config({}, node=node).identity()

@@ -301,10 +301,14 @@ class Reloader:
             new, new_name = self._named(b, f"revision {self.revision} (in force)")
         return text_diff(old, new, self._loader.models(), old_name=old_name, new_name=new_name)
 
+    def text_of(self, number: int | None) -> str:
+        """The text of a revision or, without a number, of the file. With its secrets; refused when it is missing."""
+        return self._store.read() if number is None else self._store.history.read(number)[1]
+
     def _named(self, number: int | None, in_force: str) -> tuple[str, str]:
         if number is None:
             return self.config.text, in_force
-        return self._store.history.read(number)[1], f"revision {number}"
+        return self.text_of(number), f"revision {number}"
 
     # --- the transaction ----------------------------------------------------------------------------
 

@@ -11,12 +11,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, TypeVar, overload, runtime_checkable
-
-import trio
+from typing import TYPE_CHECKING, Protocol, TypeVar, overload, runtime_checkable
 
 from appliance.events import Event, Request
 from appliance.plugin.node import Node
+
+if TYPE_CHECKING:
+    # The command line knows declarations without the loop they will run in.
+    import trio
 
 E = TypeVar("E", bound=Event)
 E1 = TypeVar("E1", bound=Event)

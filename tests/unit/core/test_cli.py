@@ -1,6 +1,7 @@
 """The command line against a node that speaks the control protocol from a thread."""
 
 import contextlib
+import io
 import json
 import os
 import socket
@@ -160,7 +161,10 @@ def test_a_usage_error_of_a_local_command_is_status_2(capsys: pytest.CaptureFixt
     assert hint.startswith("  usage: appliance run")
 
 
-def test_no_arguments_print_a_short_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_arguments_and_no_input_print_a_short_help(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
     assert cli.main([]) == 0
     assert "show ha" in capsys.readouterr().out
 
@@ -248,3 +252,31 @@ def test_an_unreachable_node_is_found_without_importing_plugins(no_node: Path) -
     result = child("show", "carp", code="print(len([m for m in sys.modules if m in ('trio', 'pydantic', 'pluggy')]))")
     assert result.returncode == 3
     assert result.stdout == "0\n"
+
+
+def test_without_a_terminal_the_lines_of_standard_input_are_run(no_node: Path) -> None:
+    script = "import sys; from appliance import cli; sys.exit(cli.main(sys.argv[1:]))"
+    argv = [sys.executable, "-c", script, "--socket", str(no_node)]
+    done = subprocess.run(argv, input="version\nshow ha\n", capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 3
+    assert done.stdout.startswith("appliance ")
+    assert done.stderr.startswith("line 2: no node is running")
+
+
+def test_one_line_of_the_shell_may_be_given_as_an_argument(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["-c", "version | count"]) == 0
+    assert capsys.readouterr().out == "1 lines\n"
+
+
+@pytest.mark.parametrize("argv", [["-c"], ["-c", "show", "ha"]])
+def test_a_line_of_the_shell_is_one_argument(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(argv) == 2
+    assert "-c needs one line of the shell, in quotes" in capsys.readouterr().err
+
+
+def test_a_live_screen_does_not_clear_what_is_no_terminal(
+    node_at: Callable[[Answer], FakeNode], capsys: pytest.CaptureFixture[str]
+) -> None:
+    node_at(carp)
+    assert cli.main(["monitor", "ha"]) == 0
+    assert capsys.readouterr().out == "fw1 is MASTER\n"

@@ -27,6 +27,8 @@ DAEMON_MODULES = (
     "appliance.console.commands.show",
     "appliance.console.commands.events",
     "appliance.console.commands.config",
+    "appliance.console.commands.configure",
+    "appliance.console.commands.shell",
 )
 
 
