@@ -13,7 +13,7 @@ import trio
 from appliance.console.shell.editor import Answer, Editor
 from appliance.console.shell.names import existing_names
 from appliance.console.shell.transactions import EditableNode, Transactions, describe
-from appliance.console.shell.words import LineError
+from appliance.console.shell.words import LineError, SecretMissingError
 from appliance.control.context import ApplianceView
 from appliance.events import ConfigApplied
 from appliance.host.editing import EditSession
@@ -75,7 +75,8 @@ async def line(ctx: ConfigureContext, format: str, session: str, line: str) -> D
         if format == "set":
             answer = _as_set(editor, answer, line)
     except LineError as error:
-        return _state(ctx, own, editor) | {"error": {"message": error.message, "hint": error.hint, "at": error.at}}
+        wants_secret = isinstance(error, SecretMissingError)
+        return _state(ctx, own, editor) | {"error": _told(error) | {"wants_secret": wants_secret}}
     shown = answer.data if format == "json" and answer.data is not None else None
     return _state(ctx, own, editor) | {
         "text": answer.text,
@@ -105,7 +106,7 @@ async def complete(ctx: ConfigureContext, session: str, line: str) -> Data:
     try:
         choices, start = editor.complete(line)
     except LineError as error:
-        return {"error": {"message": error.message, "hint": error.hint, "at": error.at}}
+        return {"error": _told(error)}
     rows = [{"text": each.text, "help": each.help, "is_value": each.is_value} for each in choices]
     return {"start": start, "choices": rows}
 
@@ -141,6 +142,10 @@ def _of(ctx: ConfigureContext, id: str) -> tuple[EditSession, Editor, Transactio
 def _state(ctx: ConfigureContext, own: EditSession, editor: Editor) -> Data:
     is_in_force = own.candidate.text == ctx.appliance.reloader.config.text
     return {"place": editor.shown_place(), "changed": own.is_changed and not is_in_force}
+
+
+def _told(error: LineError) -> Data:
+    return {"message": error.message, "hint": error.hint, "at": error.at}
 
 
 def _as_set(editor: Editor, answer: Answer, line: str) -> Answer:

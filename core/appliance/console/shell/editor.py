@@ -21,7 +21,7 @@ from appliance.console.shell.commandline import CommandLine, plain_values
 from appliance.console.shell.navigation import Names, Navigator, Place
 from appliance.console.shell.setlines import set_lines
 from appliance.console.shell.verbs import VERBS
-from appliance.console.shell.words import Line, LineError, Word, quoted, split, understood
+from appliance.console.shell.words import Line, LineError, SecretMissingError, Word, quoted, split, understood
 from appliance.errors import RefusedError
 from appliance.host.editing import EDITS_MAX, Edit, EditSession
 from appliance.plugin.contributions import Argument
@@ -152,6 +152,8 @@ class Editor:
             if place.fresh:  # an item with its name and nothing else yet
                 path, item = list(place.fresh.items())[-1]
                 return document.put(path, dict(item))
+            if keys.holds_secret(place.annotations):
+                raise SecretMissingError("the secret is missing", hint="Type it behind the key.", at=len(line.text))
             hint = f"Give {keys.describe(place.annotations)[0]}." if place.kind in _PLAIN else "Go on with a key: `?`."
             raise LineError("a value is missing", hint=hint, at=len(line.text))
         if place.kind not in _PLAIN:

@@ -22,7 +22,7 @@ from appliance.console.shell.setlines import set_lines
 from appliance.console.shell.snapshot import restored
 from appliance.console.shell.sync import peers_after
 from appliance.console.shell.verbs import PIPES, SHELL_COMMANDS, VERBS
-from appliance.console.shell.words import Line, LineError, Word, split, understood
+from appliance.console.shell.words import Line, LineError, SecretMissingError, Word, split, understood
 from appliance.control import client, wire
 from appliance.errors import RefusedError, UnreachableError
 from appliance.plugin.contributions import Command, Where
@@ -265,7 +265,8 @@ def _refuse(answer: dict[str, Any]) -> None:
     """Raise the error of a line that the node did not understand."""
     error = answer.get("error")
     if error is not None:
-        raise LineError(str(error["message"]), hint=str(error["hint"]), at=int(error["at"]))
+        kind = SecretMissingError if error.get("wants_secret") else LineError
+        raise kind(str(error["message"]), hint=str(error["hint"]), at=int(error["at"]))
 
 
 def _is_hidden(command: Command) -> bool:

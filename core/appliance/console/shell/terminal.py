@@ -17,6 +17,7 @@ from contextlib import suppress
 os.environ["PROMPT_TOOLKIT_NO_CPR"] = "1"
 
 from prompt_toolkit import PromptSession
+from prompt_toolkit import prompt as prompt_once
 from prompt_toolkit.application import Application, run_in_terminal
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -27,7 +28,7 @@ from appliance.console.shell.history import TypedLines, history_path
 from appliance.console.shell.pager import paged
 from appliance.console.shell.prompt import prompt
 from appliance.console.shell.shell import CLEAR, Left, Shell
-from appliance.console.shell.words import quoted, split
+from appliance.console.shell.words import SecretMissingError, quoted, split
 from appliance.errors import ApplianceError
 
 FIRST_S = 1.0
@@ -110,8 +111,11 @@ class Console:
 
     def _execute(self, text: str) -> None:
         try:
-            self._shell.execute(text)
-        except KeyboardInterrupt:
+            try:
+                self._shell.execute(text)
+            except SecretMissingError:
+                self._shell.execute(f"{text} {quoted(self._secret())}")
+        except (KeyboardInterrupt, EOFError):
             sys.stdout.write("\n")
         except ApplianceError as error:
             indent = len(self._prompt().rpartition("\n")[2])
@@ -120,6 +124,14 @@ class Console:
             self._history.forget()
         else:
             self._history.keep()
+
+    def _secret(self) -> str:
+        """A secret, typed unseen."""
+        while True:
+            secret = prompt_once("Secret: ", is_password=True)
+            if prompt_once("Again: ", is_password=True) == secret:
+                return secret
+            sys.stdout.write("The two differ.\n")
 
     def _prompt(self) -> str:
         link = self._shell.link

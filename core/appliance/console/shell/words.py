@@ -23,11 +23,15 @@ class LineError(UsageError):
         """Column of the wrong word, from 0."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (self.message, self.hint, self.at))
+        return (_rebuild, (type(self), self.message, self.hint, self.at))
 
 
-def _rebuild(message: str, hint: str, at: int) -> LineError:
-    return LineError(message, hint=hint, at=at)
+class SecretMissingError(LineError):
+    """A secret has to follow, which is better not typed for everybody to see."""
+
+
+def _rebuild(kind: type[LineError], message: str, hint: str, at: int) -> LineError:
+    return kind(message, hint=hint, at=at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.config.document import REDACTED, Document, changed_paths
@@ -146,6 +146,7 @@ KEYS = st.sampled_from(["a", "b", "c d"])
 VALUES = st.one_of(st.integers(0, 9), st.booleans(), st.text(max_size=3), st.lists(st.integers(0, 9), max_size=2))
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["put", "without", "item"]), KEYS, KEYS, VALUES), max_size=12))
 def test_text_and_data_never_disagree(edits: list[tuple[str, str, str, object]]) -> None:
     document = Document('# top\n[a]\nb = 1 # one\n\n# about c\n["c d".a]\nx = 1\n')

@@ -22,6 +22,7 @@ def test_a_line_that_is_not_understood_has_its_place(tmp_path: Path) -> None:
                 "message": "`king` cannot be the role",
                 "hint": 'It needs one of "operator", "viewer" or "sync".',
                 "at": 19,
+                "wants_secret": False,
             }
             assert not answer["changed"]
 
@@ -53,6 +54,7 @@ def test_completion_says_where_the_word_begins(tmp_path: Path) -> None:
 def test_secrets_are_marked(tmp_path: Path) -> None:
     async def main(node: Appliance) -> None:
         async with editing(node) as olga:
+            assert (await olga.says("set carp password"))["error"]["wants_secret"]
             assert (await olga.says("set carp password hunter2"))["secret"]
             shown = await olga.says("show", "json")
             assert "hunter2" not in str(shown)

@@ -83,6 +83,7 @@ def test_a_line_is_an_edit(editor: Editor, line: str, path: tuple[str | int, ...
     [
         ("set carp vip lan vhid 300", "`300` cannot be the vhid", "It must be at most 255.", 22),
         ("set carp vip lan vhid", "a value is missing", "Give 1..255.", 21),
+        ("set carp password", "the secret is missing", "Type it behind the key.", 17),
         ("set carp vip lan", "a value is missing", "Go on with a key: `?`.", 16),
         ("set carp preempt true false", "only one value may be here", "Put it in quotes.", 22),
         ("set carp speed 5", "unknown key `speed`", "Possible here:", 9),
