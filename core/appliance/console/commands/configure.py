@@ -83,6 +83,7 @@ async def line(ctx: ConfigureContext, format: str, session: str, line: str) -> D
         "data": shown,
         "secret": answer.is_secret,
         "revision": answer.revision,
+        "pending": ctx.appliance.reloader.unconfirmed_s is not None,
     }
 
 

@@ -223,7 +223,9 @@ class Shell:
         _refuse(answer)
         self._print(answer, pipes)
         if answer.get("revision"):
-            self._screen.show(peers_after(self._path, int(answer["revision"])), pages=False)
+            self._screen.show(
+                peers_after(self._path, int(answer["revision"]), is_pending=bool(answer.get("pending"))), pages=False
+            )
 
     def _here(self, link: node.EditingLink, command: Command, line: Line, pipes: Piping) -> None:
         """Verbs of the shell itself."""

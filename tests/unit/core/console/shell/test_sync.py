@@ -54,6 +54,17 @@ def test_it_does_not_wait_for_ever() -> None:
     assert told(shown(peer("behind"))) == ["fw2: behind, sent in 75 ms"]
 
 
+def test_what_is_not_confirmed_is_not_sent() -> None:
+    def ask(path: str, argv: list[str]) -> Any:
+        return shown(peer("in-sync"))
+
+    assert list(peers_after("socket", 9, is_pending=True, ask=ask)) == ["fw2: gets it when it is confirmed"]
+
+
+def test_what_is_only_sent_by_hand_is_not_waited_for() -> None:
+    assert told({**shown(peer("behind", last_push_ms=None)), "policy": "manual"}) == ["fw2: behind"]
+
+
 @pytest.mark.parametrize("answer", [None, shown(), shown(peer("off"), state="off")])
 def test_a_node_that_sends_to_nobody_says_nothing(answer: dict[str, Any] | None) -> None:
     assert told(answer) == []
