@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -10,6 +11,10 @@ from appliance.console.shell.words import LineError, Word
 
 KNOWN_SHOWN_MAX = 12
 """Names spelled out in a hint; `?` shows all."""
+WRAPPED_MAX = 4
+"""Choices whose whole description is printed; of more of them, one line each."""
+ROOM_MIN = 16
+"""Columns below which wrapping makes a description unreadable."""
 SHOWN_MAX = 200
 """Choices that `?` lists: more names nobody reads."""
 
@@ -78,7 +83,18 @@ def table(choices: Sequence[Choice], *, width: int) -> str:
         return "  nothing may follow"
     rows = [(choice.text, " ".join(choice.help.split())) for choice in choices[:SHOWN_MAX]]
     column = min(max(len(text) for text, _ in rows), max(width // 2, 8))
-    lines = [f"  {text:<{column}}  {note}".rstrip() for text, note in rows]
+    lines = [line for text, note in rows for line in _row(text, note, column, width, wraps=len(rows) <= WRAPPED_MAX)]
     if len(choices) > SHOWN_MAX:
         lines.append(f"  … and {len(choices) - SHOWN_MAX} more: type a beginning")
-    return "\n".join(line if len(line) < width else f"{line[: max(width - 2, 1)]}…" for line in lines)
+    return "\n".join(lines)
+
+
+def _row(text: str, note: str, column: int, width: int, *, wraps: bool) -> list[str]:
+    """One choice: on as many lines as it takes, or cut where many others follow."""
+    margin = " " * (column + 4)
+    room = width - len(margin) - 1
+    if wraps and room >= ROOM_MIN:
+        first, *more = textwrap.wrap(note, room) or [""]
+        return [f"  {text:<{column}}  {first}".rstrip(), *(margin + line for line in more)]
+    line = f"  {text:<{column}}  {note}".rstrip()
+    return [line if len(line) < width else f"{line[: max(width - 2, 1)]}…"]

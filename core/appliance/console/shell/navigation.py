@@ -191,14 +191,14 @@ class Navigator:
 
     def _values(self, place: Place, found: object, names: Names) -> list[Choice]:
         range_text, kind = keys.describe(place.annotations)
-        notes = [place.doc]
+        if keys.holds_secret(place.annotations):
+            return [Choice(text="<secret>", help=_spoken(place.doc), is_value=True)]
+        notes = [_spoken(place.doc), kind if kind != range_text else ""]
         if place.default:
             notes.append(f"default {place.default}")
-        if keys.holds_secret(place.annotations):
-            return [Choice(text="<secret>", help=place.doc, is_value=True)]
         if found is not None and not isinstance(found, list | dict):
             notes.append(f"now {str(found).lower() if isinstance(found, bool) else found}")
-        note = "; ".join(filter(None, [*notes, kind if kind != range_text else ""]))
+        note = "; ".join(filter(None, notes))
         words = keys.options_of(place.annotations)
         if words:
             return [Choice(text=word, help=note) for word in words]
@@ -227,8 +227,13 @@ def _referred(key: keys.Key, place: Place) -> str:
 
 
 def _key_help(key: keys.Key) -> str:
-    notes = [key.doc, "required" if key.required else "", f"default {key.default}" if key.default else ""]
-    return "; ".join(filter(None, notes))
+    mark = "required" if key.required else f"default {key.default}" if key.default else ""
+    return f"({mark}) {_spoken(key.doc)}" if mark else _spoken(key.doc)
+
+
+def _spoken(doc: str) -> str:
+    """A description without the marks of its source."""
+    return doc.replace("``", "").rstrip(".")
 
 
 def _name_of(item: Any) -> str:

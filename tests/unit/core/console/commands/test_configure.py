@@ -1,5 +1,6 @@
 """The commands behind configuration mode."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ from appliance.console.commands.configure import COMMANDS
 from appliance.errors import RefusedError
 from appliance.host.appliance import Appliance
 from tests.unit.core.console.shell.people import Person, editing, with_node
+
+CLI = (Path(__file__).parents[5] / "docs" / "cli.md").read_text()
+DOCUMENTED = json.loads(CLI.partition("```json configure status\n")[2].partition("```")[0])
 
 
 def test_only_looking_who_edits_is_for_viewers() -> None:
@@ -65,7 +69,10 @@ def test_secrets_are_marked(tmp_path: Path) -> None:
 def test_who_edits_is_known_as_long_as_they_do(tmp_path: Path) -> None:
     async def main(node: Appliance) -> None:
         async with editing(node, exclusive=True) as olga:
-            (row,) = (await olga.looks())["sessions"]
+            shown = await olga.looks()
+            assert shown.keys() == DOCUMENTED.keys()
+            (row,) = shown["sessions"]
+            assert row.keys() == DOCUMENTED["sessions"][0].keys()
             assert (row["who"], row["exclusive"], row["changed"]) == ("olga", True, False)
             with pytest.raises(RefusedError, match="olga edits the configuration exclusively"):
                 async with editing(node, "pat"):

@@ -57,9 +57,17 @@ def test_what_describes_a_value_is_never_inserted_and_always_matches() -> None:
 
 
 def test_the_table_fits_a_narrow_terminal() -> None:
-    shown = table([Choice(text="description", help="For people, who read it. " * 5)], width=40)
+    shown = table([Choice(text="description", help="For people, who read it. " * 5)] * 9, width=40)
+    assert shown.count("\n") == 8
     assert max(map(len, shown.split("\n"))) < 40
     assert shown.startswith("  description  For people")
+
+
+def test_few_choices_are_described_in_full() -> None:
+    text = "For people, who read it. " * 5
+    shown = table([Choice(text="<text>", help=text)], width=40)
+    assert " ".join(shown.removeprefix("  <text>").split()) == text.strip()
+    assert max(map(len, shown.split("\n"))) < 40
 
 
 def test_a_table_without_end_is_cut() -> None:

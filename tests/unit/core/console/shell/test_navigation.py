@@ -87,15 +87,15 @@ def test_all_tables_are_offered_or_those_that_are_there() -> None:
 
 def test_keys_say_what_they_are_whether_they_are_needed_and_their_default() -> None:
     shown = offered("carp vip lan")
-    assert shown["vhid"].endswith("; required")
-    assert shown["advbase"].endswith("; default 1")
+    assert shown["vhid"].startswith("(required) Virtual host id 1..255")
+    assert shown["advbase"] == '(default 1) Seconds between heartbeats, 1..255; 0 only with profile = "custom"'
     assert set(offered("carp vip lan", creating=False)) == {"name", "interface", "vhid", "addresses", "advskew"}
 
 
 def test_values_have_their_range_their_kind_and_what_they_are_now() -> None:
     assert offered("carp vip lan vhid") == {
-        "<1..255>": "Virtual host id 1..255, unique on its broadcast domain; also the last byte of the virtual MAC.; "
-        "now 1; whole number"
+        "<1..255>": "Virtual host id 1..255, unique on its broadcast domain; also the last byte of the virtual MAC; "
+        "whole number; now 1"
     }
     assert list(offered("carp profile")) == ["book", "fast", "custom"]
     assert list(offered("carp preempt")) == ["true", "false"]
