@@ -289,25 +289,21 @@ class Reloader:
         return redact(self.config.text, self._loader.models())
 
     def diff(self, a: int | None = None, b: int | None = None) -> str:
-        """A unified diff from revision `a` to revision `b` without secrets.
-
-        Without numbers: from the configuration in force to the file on disk.
-        """
-        old, old_name = self._named(a, f"revision {self.revision} (in force)")
+        """A unified diff from revision `a` to `b` without secrets; without numbers: from what is in force to the file."""
+        old, old_name = self._named(a)
+        new, new_name = self._named(b)
         if a is None and b is None:
-            new, new_name = self._store.read(), str(self._store.path)
+            new, new_name = self.text_of(None), str(self._store.path)
             parse(new, new_name)
-        else:
-            new, new_name = self._named(b, f"revision {self.revision} (in force)")
         return text_diff(old, new, self._loader.models(), old_name=old_name, new_name=new_name)
 
     def text_of(self, number: int | None) -> str:
         """The text of a revision or, without a number, of the file. With its secrets; refused when it is missing."""
         return self._store.read() if number is None else self._store.history.read(number)[1]
 
-    def _named(self, number: int | None, in_force: str) -> tuple[str, str]:
+    def _named(self, number: int | None) -> tuple[str, str]:
         if number is None:
-            return self.config.text, in_force
+            return self.config.text, f"revision {self.revision} (in force)"
         return self.text_of(number), f"revision {number}"
 
     # --- the transaction ----------------------------------------------------------------------------
