@@ -289,7 +289,7 @@ class Reloader:
         return redact(self.config.text, self._loader.models())
 
     def diff(self, a: int | None = None, b: int | None = None) -> str:
-        """A unified diff from revision `a` to `b` without secrets; without numbers: from what is in force to the file."""
+        """A unified diff from revision `a` to `b` without secrets, or from what is in force to the file."""
         old, old_name = self._named(a)
         new, new_name = self._named(b)
         if a is None and b is None:
