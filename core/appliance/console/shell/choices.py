@@ -17,6 +17,8 @@ ROOM_MIN = 16
 """Columns below which wrapping makes a description unreadable."""
 SHOWN_MAX = 200
 """Choices that `?` lists: more names nobody reads."""
+HABITS = {"conf": "configure"}
+"""What people type at JunOS and VyOS, although here it may also be the beginning of something else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,8 @@ def meant(word: Word, names: Sequence[str], *, what: str) -> str:
     found = [name for name in names if name.startswith(word.text)]
     if len(found) == 1 and not word.quoted:
         return found[0]
+    if HABITS.get(word.text) in found:
+        return HABITS[word.text]
     if len(found) > 1:
         raise LineError(f"`{word.text}` may be {listed(found)}", hint="Type more of it.", at=word.start)
     near = get_close_matches(word.text, names, n=1)

@@ -77,3 +77,7 @@ def test_a_table_without_end_is_cut() -> None:
 
 def test_an_empty_table_says_so() -> None:
     assert table([], width=80) == "  nothing may follow"
+
+
+def test_the_habit_of_a_lifetime_is_understood() -> None:
+    assert meant(Word("conf", 0, 4), ["config", "configure"], what="command") == "configure"
