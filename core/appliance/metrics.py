@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from appliance.errors import PluginError
+from appliance.events import GetMetrics, Request
+from appliance.events import Sample as Sample
+
+if TYPE_CHECKING:
+    from appliance.bus import EventBus
 
 LABEL_SETS_MAX = 2048
 """Label sets per metric: 255 virtual hosts on eight interfaces. What comes beyond is added up in one
@@ -23,17 +29,6 @@ OTHER = "_other"
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 Kind = Literal["counter", "gauge"]
 Labels = tuple[str, ...]
-
-
-class Sample(NamedTuple):
-    """One number, as it travels between processes (plain values only)."""
-
-    name: str
-    kind: Kind
-    help: str
-    label_names: Labels
-    labels: Labels
-    value: float
 
 
 @dataclass(slots=True)
@@ -67,6 +62,12 @@ class _Counter:
             raise ValueError(f"counter {self._family.name} only grows; use a gauge")
         key = self._family.key(labels)
         self._family.values[key] = self._family.values.get(key, 0.0) + amount
+
+    def advance(self, total: float, **labels: object) -> None:
+        """Take over a number that somebody else counts. A smaller one than before: it was counted anew from zero."""
+        if total < 0:
+            raise ValueError(f"counter {self._family.name} only grows; use a gauge")
+        self._family.values[self._family.key(labels)] = float(total)
 
 
 class _Gauge:
@@ -128,6 +129,16 @@ class MetricsRegistry:
             for family in self._families.values()
             for labels, value in family.values.items()
         )
+
+    @contextmanager
+    def serving(self, bus: EventBus, *, source: str) -> Iterator[None]:
+        """Answer `GetMetrics` while the block lasts."""
+
+        async def answer(_: Request[tuple[Sample, ...]]) -> tuple[Sample, ...]:
+            return self.samples()
+
+        with bus.serve(GetMetrics, answer, source=source):
+            yield
 
     def merge(self, samples: Iterable[Sample]) -> None:
         """Take over the totals of another process. It alone counts what it ships, so numbers are replaced.

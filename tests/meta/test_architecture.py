@@ -38,8 +38,11 @@ HOMES = {
     "h11": (
         "core/appliance/rpc/http.py",
         "core/appliance/rpc/client.py",
+        "core/appliance/rpc/pages.py",
+        "core/appliance/rpc/posting.py",
         "plugins/dhcp-failover/appliance_dhcp_failover/hook.py",
     ),
+    "prometheus_client": ("plugins/metrics/appliance_metrics/exposition.py",),
 }
 """A third-party package is known to few files, so that it can be replaced."""
 

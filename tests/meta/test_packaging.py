@@ -56,7 +56,7 @@ def test_third_party_imports_are_declared() -> None:
         re.split(r"[^A-Za-z0-9_.-]", requirement)[0].lower()
         for requirement in [
             *project["dependencies"],
-            *(item for extra in ("testing", "capture") for item in project["optional-dependencies"][extra]),
+            *(item for extra in ("testing", "capture", "metrics") for item in project["optional-dependencies"][extra]),
         ]
     }
     owners = packages_distributions()
@@ -66,7 +66,7 @@ def test_third_party_imports_are_declared() -> None:
         for path in python_files(CORE, *PLUGINS)
         for found in imports(path)
         if (top := found.module.partition(".")[0]) not in own | sys.stdlib_module_names
-        and not declared & {name.lower() for name in owners.get(top, [])}
+        and not declared & {name.lower().replace("_", "-") for name in owners.get(top, [])}
     ]
     # pydantic_core comes with pydantic, which pins it.
     assert [line for line in wrong if not line.endswith("imports pydantic_core")] == []

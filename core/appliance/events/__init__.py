@@ -25,6 +25,8 @@ from appliance.events.keys import PairedNode as PairedNode
 from appliance.events.keys import Pairing as Pairing
 from appliance.events.link import AddressesChanged as AddressesChanged
 from appliance.events.link import LinkChanged as LinkChanged
+from appliance.events.metrics import GetMetrics as GetMetrics
+from appliance.events.metrics import Sample as Sample
 from appliance.events.node import Alarm as Alarm
 from appliance.events.node import ConfigApplied as ConfigApplied
 from appliance.events.node import ConfigRefused as ConfigRefused

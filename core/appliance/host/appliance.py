@@ -129,7 +129,8 @@ class Appliance:
 
                     await nursery.start(serve_control, self.socket, self)
                 nursery.start_soon(self._obey_supervisor)
-                with Sharing(self.bus, self.plugins, self.reloader).serving():
+                sharing = Sharing(self.bus, self.plugins, self.reloader)
+                with sharing.serving(), self.metrics.serving(self.bus, source=SOURCE):
                     with self._starting:
                         await self.reloader.begin()
                     if not self._stop_asked.is_set():

@@ -160,6 +160,10 @@ class _NotingCounter:
         self._inner.inc(amount, **labels)
         self._note()
 
+    def advance(self, total: float, **labels: object) -> None:
+        self._inner.advance(total, **labels)
+        self._note()
+
 
 class _NotingGauge:
     def __init__(self, inner: Gauge, note: Callable[[], None]) -> None:

@@ -88,6 +88,9 @@ class Counter(Protocol):
     """A number that only grows."""
 
     def inc(self, amount: float = 1.0, **labels: object) -> None: ...
+    def advance(self, total: float, **labels: object) -> None:
+        """Take over the number that somebody else counts, such as the kernel."""
+        ...
 
 
 class Gauge(Protocol):

@@ -3,6 +3,8 @@
 A server has `Method`\\s by name and serves clients whose certificate is pinned (`server_tls`), with user and
 password as a second factor. A `Client` raises a `Fault` when the method said no, and otherwise one subclass
 of `RpcError` per cause. Values are bool, int (32 bit), float, str, bytes, datetime, list and dict of str.
+
+Beside it, plain HTTP for what is not between nodes: `PageServer` serves pages to be read, `post` sends one request.
 """
 
 from appliance.rpc.auth import Authenticate as Authenticate
@@ -33,6 +35,11 @@ from appliance.rpc.faults import FaultCode as FaultCode
 from appliance.rpc.limits import Limits as Limits
 from appliance.rpc.limits import Timeouts as Timeouts
 from appliance.rpc.listening import Listen as Listen
+from appliance.rpc.pages import MakePage as MakePage
+from appliance.rpc.pages import Page as Page
+from appliance.rpc.pages import PageServer as PageServer
+from appliance.rpc.posting import Posted as Posted
+from appliance.rpc.posting import post as post
 from appliance.rpc.server import Server as Server
 from appliance.rpc.tls import Tls as Tls
 from appliance.rpc.tls import TlsError as TlsError

@@ -6,22 +6,21 @@ import ssl
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 
 import trio
 
-from appliance.errors import ApplianceError
+from appliance.rpc.accepting import REBIND_S, Acceptor
 from appliance.rpc.auth import Authenticate, Gate, Peer
 from appliance.rpc.containment import Log, attempt
 from appliance.rpc.dispatch import Dispatcher, Method
 from appliance.rpc.http import Exchange, Refusal, Service
 from appliance.rpc.limits import Limits
-from appliance.rpc.listening import Listen, NotYet, accept, device_index, listen
+from appliance.rpc.listening import Listen
 from appliance.rpc.slots import Slot, Slots
 from appliance.rpc.stream import NotTls, TlsStream
 from appliance.rpc.tls import Tls, fingerprint
 
-REBIND_S = 1.0
-"""Between looks whether the address or the device of the listener is there (again)."""
 _PLAIN = b"This port speaks HTTPS (TLS 1.3) only.\n"
 _PLAIN_ANSWER = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
@@ -58,20 +57,25 @@ class Server:
         limits = limits or Limits()
         self.tls = tls
         """May be replaced at any time: it counts from the next connection on."""
-        self.port = 0
-        """Where the server listens now; 0: it does not."""
-        self.waiting_for = ""
-        """Why it does not listen; empty while it does."""
         self.counters: Counter[str] = Counter()
         """What has happened, by name: ``calls``, ``status_401``, ``handshake_failed``, …"""
-        self._where = where
         self._log = log
         self._limits = limits
-        self._rebind_s = rebind_s
+        self._acceptor = Acceptor(where, log=log, rebind_s=rebind_s)
         self._slots = Slots(limits, known)
         gate = Gate(authenticate, patience_s=limits.authenticate_s) if authenticate else None
         dispatcher = Dispatcher(methods, log=log, body_max=limits.body_max, method_s=limits.method_s)
         self._service = Service(limits=limits, dispatcher=dispatcher, gate=gate, log=log, counters=self.counters)
+
+    @property
+    def port(self) -> int:
+        """Where the server listens now; 0: it does not."""
+        return self._acceptor.port
+
+    @property
+    def waiting_for(self) -> str:
+        """Why it does not listen; empty while it does."""
+        return self._acceptor.waiting_for
 
     @property
     def connections(self) -> int:
@@ -84,64 +88,20 @@ class Server:
         Raises:
             ApplianceError: It can never listen there.
         """
-        listener = self._listen()
+        self._acceptor.open()
         task_status.started()
         async with trio.open_nursery() as connections:
-            while True:
-                if listener is None:
-                    await trio.sleep(self._rebind_s)
-                else:
-                    try:
-                        await self._serve(listener, connections)
-                    finally:
-                        self.port = 0
-                        listener.socket.close()
-                listener = self._listen_again()
+            await self._acceptor.run(partial(self._admit, connections))
 
-    def _listen(self) -> trio.SocketListener | None:
-        try:
-            listener = listen(self._where)
-        except NotYet as reason:
-            self._not_listening(str(reason))
-            return None
-        self.waiting_for = ""
-        self.port = listener.socket.getsockname()[1]
-        self._log.info("rpc_listening", address=self._where.address, port=self.port, device=self._where.device)
-        return listener
-
-    def _listen_again(self) -> trio.SocketListener | None:
-        try:
-            return self._listen()
-        except ApplianceError as error:
-            # It could be done before: whatever has changed may change back, and connections go on meanwhile.
-            self._not_listening(error.message)
-            return None
-
-    def _not_listening(self, reason: str) -> None:
-        if self.waiting_for != reason:
-            self.waiting_for = reason
-            self._log.warning("rpc_not_listening", where=str(self._where), reason=reason)
-
-    async def _serve(self, listener: trio.SocketListener, connections: trio.Nursery) -> None:
-        """Accept until the device is gone or is another one of the same name."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch_device, device_index(self._where), nursery.cancel_scope)
-            while True:
-                transport, source = await accept(listener)
-                scope = trio.CancelScope()
-                slot = self._slots.admit(source, scope.cancel)
-                if slot is None:
-                    self.counters["refused_full"] += 1
-                    transport.socket.close()
-                    continue
-                self.counters["accepted"] += 1
-                connections.start_soon(self._connection, transport, slot, scope)
-
-    async def _watch_device(self, index: int, scope: trio.CancelScope) -> None:
-        while True:
-            await trio.sleep(self._rebind_s)
-            if device_index(self._where) != index:
-                scope.cancel()
+    def _admit(self, connections: trio.Nursery, transport: trio.SocketStream, source: str) -> None:
+        scope = trio.CancelScope()
+        slot = self._slots.admit(source, scope.cancel)
+        if slot is None:
+            self.counters["refused_full"] += 1
+            transport.socket.close()
+            return
+        self.counters["accepted"] += 1
+        connections.start_soon(self._connection, transport, slot, scope)
 
     async def _connection(self, transport: trio.SocketStream, slot: Slot, scope: trio.CancelScope) -> None:
         with scope:

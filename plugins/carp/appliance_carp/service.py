@@ -27,6 +27,7 @@ from appliance_carp.devices import Devices
 from appliance_carp.events import CommitStaged, GetCarp, Reclaim
 from appliance_carp.herald import is_own_reason
 from appliance_carp.machine import Machine
+from appliance_carp.numbers import Numbers
 from appliance_carp.paired import PairedKeys
 from appliance_carp.port import Port
 from appliance_carp.settings import CarpSettings
@@ -100,6 +101,7 @@ class HeartbeatService:
         self._woke = -math.inf
         self._shortest_s = 1.0
         self._is_rule_refused = False
+        self._numbers = Numbers(ctx.metrics)
         self._control = RoleControl(station, trio.current_time, self._after)
 
     async def run(self, task_status: Started) -> None:
@@ -227,6 +229,7 @@ class HeartbeatService:
             station.staging.beat(now)
             station.remove_lingering(now)
             self._keep_drop_rule()
+            self._numbers.tell(station.hosts)
             if greet:
                 if not all(port.up for port in station.all_ports()):
                     self._devices.resync()  # a report that went missing must not keep a link down for ever

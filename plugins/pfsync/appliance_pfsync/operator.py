@@ -41,6 +41,10 @@ class Operator:
         yield KillStates, self._kill
 
     async def _report(self, _: Request[Any]) -> dict[str, Any]:
+        return self.report()
+
+    def report(self) -> dict[str, Any]:
+        """What `show pfsync --json` prints."""
         of, actor = self._of, self._of.actor
         peers = [
             {

@@ -20,7 +20,7 @@ from appliance.net import conntrack
 from appliance.net.fastpath import Netlink
 from appliance.net.nftset import NetfilterSocket
 from appliance.plugin.context import Context, Overflow, Started, Subscription
-from appliance_pfsync import deferral, dialect, ruleset
+from appliance_pfsync import deferral, dialect, numbers, ruleset
 from appliance_pfsync.alarms import Alarms
 from appliance_pfsync.defer import Defer
 from appliance_pfsync.effects import Actor
@@ -146,6 +146,7 @@ class Replicator:
                     await nursery.start(self.keys.follow, ctx, self._watch_now)
                 for task in (self._watch, self._send_events, self._receive, self._timers):
                     nursery.start_soon(task)
+                nursery.start_soon(numbers.run, ctx.metrics, operator)
                 if self.settings.defer:
                     nursery.start_soon(deferral.run, self)
                 task_status.started()

@@ -85,3 +85,15 @@ def test_numbers_of_another_process_replace_what_it_shipped_before() -> None:
         ("appliance_host_uptime_s", (), 5),
     }
     assert there.exposition() in here.exposition()
+
+
+def test_a_counter_takes_over_what_somebody_else_counts() -> None:
+    registry = MetricsRegistry()
+    counter = registry.scoped("carp").counter("sent", "Sent")
+    counter.advance(7)
+    counter.advance(9)
+    assert [each.value for each in registry.samples()] == [9.0]
+    counter.advance(2)  # it was counted anew
+    assert [each.value for each in registry.samples()] == [2.0]
+    with pytest.raises(ValueError, match="only grows"):
+        counter.advance(-1)

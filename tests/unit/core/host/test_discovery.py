@@ -64,6 +64,8 @@ def test_the_bundled_plugins_are_installed() -> None:
         "gateways",
         "interfaces",
         "lagg",
+        "metrics",
+        "notify",
         "outbound-nat",
         "pfsync",
         "users",

@@ -10,8 +10,7 @@ import pytest
 import trio
 
 from appliance.errors import ApplianceError
-from appliance.rpc import Client, Limits, Listen, NotAcceptedError, RpcError, Server, Target, call, tls
-from appliance.rpc import server as server_module
+from appliance.rpc import Client, Limits, Listen, NotAcceptedError, RpcError, Server, Target, accepting, call, tls
 from appliance.rpc.http import Exchange
 from appliance.testing.waiting import eventually
 from tests.unit.core.rpc.peers import CALM, METHODS, SHORT, WAITING, Notes, Peers, Running, make_expired, run, serving
@@ -296,14 +295,14 @@ def test_stopping_the_server_ends_calls_in_progress(peers: Peers) -> None:
 def missing(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
     """While the list has elements, listening fails with the first one."""
     reasons: list[Exception] = []
-    really = server_module.listen
+    really = accepting.listen
 
     def sometimes(where: Listen) -> trio.SocketListener:
         if reasons:
             raise reasons[0]
         return really(where)
 
-    monkeypatch.setattr(server_module, "listen", sometimes)
+    monkeypatch.setattr(accepting, "listen", sometimes)
     return reasons
 
 
@@ -317,7 +316,7 @@ def test_a_server_that_can_never_listen_says_so_at_its_start(peers: Peers) -> No
 
 
 def test_a_server_waits_for_its_address_and_says_so_once(peers: Peers, missing: list[Exception]) -> None:
-    missing.append(server_module.NotYet("Cannot assign requested address"))
+    missing.append(accepting.NotYet("Cannot assign requested address"))
 
     async def main() -> None:
         notes = Notes()
@@ -341,7 +340,7 @@ def test_a_server_that_loses_its_device_listens_again_and_keeps_its_connections(
     peers: Peers, missing: list[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = 1
-    monkeypatch.setattr(server_module, "device_index", lambda where: index)
+    monkeypatch.setattr(accepting, "device_index", lambda where: index)
 
     async def main() -> None:
         nonlocal index

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import trio
 
 from appliance.events import Event
+from appliance.metrics import MetricsRegistry, ScopedMetrics
 from appliance.net import fastpath, frames, nftset
 from appliance.net import rtmessages as m
 from appliance.net.rtfacts import AddressInfo, LinkInfo, parse_address, parse_link
@@ -334,6 +335,7 @@ class PaperContext:
     published: list[Event] = field(default_factory=list)
     random: random.Random = field(default_factory=lambda: random.Random(0))
     stopping: trio.Event = field(default_factory=trio.Event)
+    metrics: ScopedMetrics = field(default_factory=lambda: MetricsRegistry().scoped("carp"))
 
     def publish(self, event: Event) -> None:
         self.published.append(event)

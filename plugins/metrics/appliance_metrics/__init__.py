@@ -1,0 +1,1 @@
+"""The numbers of a node for Prometheus, at ``/metrics`` of the interfaces that an operator chooses."""

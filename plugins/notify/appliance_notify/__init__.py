@@ -1,0 +1,1 @@
+"""Tells people and programs elsewhere what happens on a node: by webhook, mail and syslog."""

@@ -1,0 +1,37 @@
+"""What `appliance doctor` looks at for the targets, with its remedy."""
+
+from __future__ import annotations
+
+import trio
+
+from appliance.events import Health
+from appliance.plugin import Check, Finding, NoProvider, Probe
+from appliance_notify.events import GetNotify
+from appliance_notify.vocabulary import FAILING
+
+
+async def reached(probe: Probe) -> Finding:
+    """A target that is not reached is noticed before somebody relies on it."""
+    try:
+        with trio.fail_after(1):
+            rows = await probe.call(GetNotify())
+    except (NoProvider, trio.TooSlowError):
+        return Finding(
+            health=Health.WARN,
+            what="the notify service does not answer",
+            why="nobody is told what happens on this node",
+            fix="See 'appliance show services' for the error.",
+        )
+    failing = [row for row in rows if row["failures"] >= FAILING]
+    if failing:
+        first = failing[0]
+        return Finding(
+            health=Health.WARN,
+            what=f"not reached: {', '.join(row['name'] for row in failing)}",
+            why=first["last_error"],
+            fix=f"Correct it, then 'appliance notify test {first['name']}'.",
+        )
+    return Finding(health=Health.OK, what=f"{len(rows)} targets, none of which fails")
+
+
+CHECKS = (Check(name="notify-targets", help="Who should be notified is reached.", run=reached),)
