@@ -2,46 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections import Counter
 
 import trio
 
 from appliance.errors import ApplianceError
 from appliance.rpc.containment import Log
+from appliance.rpc.limits import Limits
 from appliance.rpc.listening import Listen, NotYet, accept, device_index, listen
+from appliance.rpc.slots import Slot, Slots
 
 REBIND_S = 1.0
 """Between looks whether the address or the device of the listener is there (again)."""
 
-Connected = Callable[[trio.SocketStream, str], None]
-"""Takes a connection and the address of its client; must not wait."""
 
-
-class Acceptor:
-    """A listener that survives its address and its device.
+class Acceptor(ABC):
+    """A server that survives its address and its device, and has places for so many connections.
 
     Args:
         where: Where to listen. The address may be missing for now.
+        limits: How many connections.
         log: Where changes of the listener are reported.
+        known: Addresses for which places are kept free (`Slots`).
         rebind_s: Seconds between looks at a missing address.
     """
 
-    def __init__(self, where: Listen, *, log: Log, rebind_s: float = REBIND_S) -> None:
+    def __init__(
+        self,
+        where: Listen,
+        *,
+        limits: Limits,
+        log: Log,
+        known: frozenset[str] = frozenset(),
+        rebind_s: float = REBIND_S,
+    ) -> None:
         self.port = 0
-        """Where it listens now; 0: it does not."""
+        """Where the server listens now; 0: it does not."""
         self.waiting_for = ""
         """Why it does not listen; empty while it does."""
+        self.counters: Counter[str] = Counter()
+        """What has happened, by name: ``accepted``, ``refused_full``, …"""
         self._where = where
         self._log = log
+        self._limits = limits
+        self._slots = Slots(limits, known)
         self._rebind_s = rebind_s
         self._listener: trio.SocketListener | None = None
 
-    def open(self) -> None:
-        """Try to listen, with or without success.
+    @property
+    def connections(self) -> int:
+        """How many there are at the moment."""
+        return len(self._slots)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled. Started when it has tried to listen once, with or without success.
 
         Raises:
             ApplianceError: It can never listen there.
         """
+        self._open()
+        task_status.started()
+        try:
+            async with trio.open_nursery() as connections:
+                while True:
+                    if self._listener is None:
+                        await trio.sleep(self._rebind_s)
+                    else:
+                        await self._accept(self._listener, connections)
+                        self._close()
+                    self._open_again()
+        finally:
+            self._close()
+
+    @abstractmethod
+    async def _connection(self, transport: trio.SocketStream, slot: Slot, scope: trio.CancelScope) -> None:
+        """Serve one connection inside `scope`, then release its place and close it. Contains every failure."""
+
+    def _open(self) -> None:
         try:
             self._listener = listen(self._where)
         except NotYet as reason:
@@ -51,19 +89,6 @@ class Acceptor:
         self.port = self._listener.socket.getsockname()[1]
         self._log.info("rpc_listening", address=self._where.address, port=self.port, device=self._where.device)
 
-    async def run(self, connected: Connected) -> None:
-        """Accept until cancelled; `open` comes first."""
-        try:
-            while True:
-                if self._listener is None:
-                    await trio.sleep(self._rebind_s)
-                else:
-                    await self._accept(self._listener, connected)
-                    self._close()
-                self._open_again()
-        finally:
-            self._close()
-
     def _close(self) -> None:
         self.port = 0
         if self._listener is not None:
@@ -72,7 +97,7 @@ class Acceptor:
 
     def _open_again(self) -> None:
         try:
-            self.open()
+            self._open()
         except ApplianceError as error:
             # It could be done before: whatever has changed may change back, and connections go on meanwhile.
             self._not_listening(error.message)
@@ -82,12 +107,20 @@ class Acceptor:
             self.waiting_for = reason
             self._log.warning("rpc_not_listening", where=str(self._where), reason=reason)
 
-    async def _accept(self, listener: trio.SocketListener, connected: Connected) -> None:
+    async def _accept(self, listener: trio.SocketListener, connections: trio.Nursery) -> None:
         """Until the device is gone or is another one of the same name."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch_device, device_index(self._where), nursery.cancel_scope)
             while True:
-                connected(*await accept(listener))
+                transport, source = await accept(listener)
+                scope = trio.CancelScope()
+                slot = self._slots.admit(source, scope.cancel)
+                if slot is None:
+                    self.counters["refused_full"] += 1
+                    transport.socket.close()
+                    continue
+                self.counters["accepted"] += 1
+                connections.start_soon(self._connection, transport, slot, scope)
 
     async def _watch_device(self, index: int, scope: trio.CancelScope) -> None:
         while True:

@@ -7,10 +7,8 @@ refusal. A connection carries one request at a time and may be kept.
 from __future__ import annotations
 
 import http
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import h11
 import trio
@@ -19,7 +17,7 @@ from appliance.rpc.accepting import REBIND_S, Acceptor
 from appliance.rpc.containment import Log, attempt
 from appliance.rpc.limits import Limits
 from appliance.rpc.listening import Listen
-from appliance.rpc.slots import Slot, Slots
+from appliance.rpc.slots import Slot
 
 _READ = 16 * 1024
 _BODY_MAX = 64 * 1024
@@ -46,7 +44,7 @@ class _Refusal(Exception):  # noqa: N818 - an answer, not an error
         self.sentence = sentence
 
 
-class PageServer:
+class PageServer(Acceptor):
     """Serves pages on one address.
 
     Args:
@@ -68,46 +66,19 @@ class PageServer:
         limits: Limits | None = None,
         rebind_s: float = REBIND_S,
     ) -> None:
-        self.where = where
-        """As configured."""
-        self.counters: Counter[str] = Counter()
-        """What has happened, by name: ``status_200``, ``refused_full``, …"""
+        super().__init__(where, limits=limits or Limits(), log=log, rebind_s=rebind_s)
         self._pages = pages
         self._admits = admits
-        self._log = log
-        self._limits = limits or Limits()
-        self._slots = Slots(self._limits)
-        self._acceptor = Acceptor(where, log=log, rebind_s=rebind_s)
 
     @property
-    def port(self) -> int:
-        """Where the server listens now; 0: it does not."""
-        return self._acceptor.port
+    def where(self) -> Listen:
+        """As configured."""
+        return self._where
 
     @property
-    def waiting_for(self) -> str:
-        """Why it does not listen; empty while it does."""
-        return self._acceptor.waiting_for
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled. Started when it has tried to listen once, with or without success.
-
-        Raises:
-            ApplianceError: It can never listen there.
-        """
-        self._acceptor.open()
-        task_status.started()
-        async with trio.open_nursery() as connections:
-            await self._acceptor.run(partial(self._admit, connections))
-
-    def _admit(self, connections: trio.Nursery, transport: trio.SocketStream, source: str) -> None:
-        scope = trio.CancelScope()
-        slot = self._slots.admit(source, scope.cancel)
-        if slot is None:
-            self.counters["refused_full"] += 1
-            transport.socket.close()
-            return
-        connections.start_soon(self._connection, transport, slot, scope)
+    def limits(self) -> Limits:
+        """Patience and sizes."""
+        return self._limits
 
     async def _connection(self, transport: trio.SocketStream, slot: Slot, scope: trio.CancelScope) -> None:
         with scope:
@@ -131,11 +102,6 @@ class PageServer:
         if method not in (b"GET", b"HEAD"):
             raise _Refusal(405, "It can only be read.")
         return made
-
-    @property
-    def limits(self) -> Limits:
-        """Patience and sizes."""
-        return self._limits
 
 
 class _Exchange:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 
 import trio
 
@@ -17,7 +15,7 @@ from appliance.rpc.dispatch import Dispatcher, Method
 from appliance.rpc.http import Exchange, Refusal, Service
 from appliance.rpc.limits import Limits
 from appliance.rpc.listening import Listen
-from appliance.rpc.slots import Slot, Slots
+from appliance.rpc.slots import Slot
 from appliance.rpc.stream import NotTls, TlsStream
 from appliance.rpc.tls import Tls, fingerprint
 
@@ -28,7 +26,7 @@ _PLAIN_ANSWER = (
 )
 
 
-class Server:
+class Server(Acceptor):
     """An XML-RPC server on one address.
 
     Args:
@@ -55,53 +53,12 @@ class Server:
         rebind_s: float = REBIND_S,
     ) -> None:
         limits = limits or Limits()
+        super().__init__(where, limits=limits, log=log, known=known, rebind_s=rebind_s)
         self.tls = tls
         """May be replaced at any time: it counts from the next connection on."""
-        self.counters: Counter[str] = Counter()
-        """What has happened, by name: ``calls``, ``status_401``, ``handshake_failed``, …"""
-        self._log = log
-        self._limits = limits
-        self._acceptor = Acceptor(where, log=log, rebind_s=rebind_s)
-        self._slots = Slots(limits, known)
         gate = Gate(authenticate, patience_s=limits.authenticate_s) if authenticate else None
         dispatcher = Dispatcher(methods, log=log, body_max=limits.body_max, method_s=limits.method_s)
         self._service = Service(limits=limits, dispatcher=dispatcher, gate=gate, log=log, counters=self.counters)
-
-    @property
-    def port(self) -> int:
-        """Where the server listens now; 0: it does not."""
-        return self._acceptor.port
-
-    @property
-    def waiting_for(self) -> str:
-        """Why it does not listen; empty while it does."""
-        return self._acceptor.waiting_for
-
-    @property
-    def connections(self) -> int:
-        """How many there are at the moment."""
-        return len(self._slots)
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled. Started when it has tried to listen once, with or without success.
-
-        Raises:
-            ApplianceError: It can never listen there.
-        """
-        self._acceptor.open()
-        task_status.started()
-        async with trio.open_nursery() as connections:
-            await self._acceptor.run(partial(self._admit, connections))
-
-    def _admit(self, connections: trio.Nursery, transport: trio.SocketStream, source: str) -> None:
-        scope = trio.CancelScope()
-        slot = self._slots.admit(source, scope.cancel)
-        if slot is None:
-            self.counters["refused_full"] += 1
-            transport.socket.close()
-            return
-        self.counters["accepted"] += 1
-        connections.start_soon(self._connection, transport, slot, scope)
 
     async def _connection(self, transport: trio.SocketStream, slot: Slot, scope: trio.CancelScope) -> None:
         with scope:

@@ -26,6 +26,9 @@ EVENTS_MAX = 2048
 """Facts that hold already come all at once."""
 LIMITS = Limits(idle_s=90.0, method_s=8.0, strangers_max=8)
 """Prometheus keeps its connection from one scrape to the next, a minute with its defaults."""
+REFUSALS = frozenset(
+    {"refused_full", "status_400", "status_403", "status_404", "status_405", "status_413", "status_431"}
+)
 
 
 async def run(ctx: Context, task_status: Started) -> None:
@@ -133,9 +136,7 @@ class Exporter:
                 "waiting_for": server.waiting_for or None,
                 "readers": [str(network) for network in place.readers],
                 "served": server.counters["status_200"],
-                "refused": sum(
-                    count for name, count in server.counters.items() if name not in ("status_200", "broken")
-                ),
+                "refused": sum(count for name, count in server.counters.items() if name in REFUSALS),
             }
             for place, server in zip(self._settings.places, self.servers, strict=True)
         ]
