@@ -35,6 +35,7 @@ FACTS: tuple[type[Event], ...] = (
     Retracted,
 )
 """What numbers are made of."""
+ROLES = tuple(role for role in Role if role is not Role.REMOVED)
 
 
 def name_of(kind: type[Event]) -> str:
@@ -59,6 +60,9 @@ class Facts:
             case LoopStalled(stall_s=stall_s):
                 self._stalls += 1
                 self._stalled_s += stall_s
+            case RoleChanged(interface=interface, vhid=vhid, role=Role.REMOVED):
+                self._held.get(name_of(RoleChanged), {}).pop((interface, vhid), None)
+                self._changes.pop((interface, str(vhid)), None)
             case Demotion(reason=reason, weight=0):
                 self._held.get(name_of(Demotion), {}).pop((reason,), None)
             case Alarm(key=key, active=False):
@@ -93,7 +97,7 @@ class Facts:
         labels = ("interface", "vhid", "role")
         for event in self._all(RoleChanged):
             assert isinstance(event, RoleChanged)
-            for role in Role:
+            for role in ROLES:
                 values = (event.interface, str(event.vhid), str(role))
                 yield gauge(
                     "ha_role", "1 for the role of a virtual host on this node", event.role is role, labels, values

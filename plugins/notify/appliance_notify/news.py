@@ -118,6 +118,8 @@ class News:
     def _role(self, event: RoleChanged) -> Notice | None:
         host = (event.interface, event.vhid)
         before = self._roles.pop(host, None)
+        if event.role is Role.REMOVED:
+            return None  # by a change of the configuration, which is told
         _remember(self._roles, host, event.role)
         if before is event.role or (before is None and not event.role.is_master):
             return None  # where everybody begins

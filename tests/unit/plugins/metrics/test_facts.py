@@ -45,13 +45,17 @@ def test_a_node_without_facts_has_no_alarms_and_no_stalls() -> None:
 
 def test_one_role_is_one_and_its_changes_are_counted() -> None:
     found = numbers(role(Role.INIT), role(Role.BACKUP), role(Role.BACKUP), role(Role.MASTER))
-    assert {each.value: found["ha_role", "lan", "1", each.value] for each in Role} == {
+    assert {each.value: found["ha_role", "lan", "1", each.value] for each in Role if each is not Role.REMOVED} == {
         "INIT": 0,
         "BACKUP": 0,
         "MASTER": 1,
         "DISABLED": 0,
     }
     assert found["ha_role_changes_total", "lan", "1"] == 2
+
+
+def test_a_virtual_host_that_was_removed_is_not_counted() -> None:
+    assert numbers(role(Role.BACKUP), role(Role.MASTER), role(Role.REMOVED)) == numbers()
 
 
 def test_reasons_of_demotion_come_and_go() -> None:

@@ -71,6 +71,13 @@ def test_a_node_that_is_master_when_the_service_starts_is_news() -> None:
     assert told(news(), role(Role.MASTER)) is not None
 
 
+def test_a_virtual_host_that_was_removed_is_forgotten() -> None:
+    source = news()
+    source.take(role(Role.MASTER))
+    assert told(source, role(Role.REMOVED)) is None
+    assert told(source, role(Role.BACKUP)) is None
+
+
 def test_an_alarm_is_told_when_it_is_raised_changes_and_ends() -> None:
     source = news()
     assert told(source, alarm()) == (
