@@ -53,7 +53,7 @@ def test_every_plugin_has_a_readme_beside_its_package(package: Path) -> None:
 def test_third_party_imports_are_declared() -> None:
     project = PYPROJECT["project"]
     declared = {
-        re.split(r"[^A-Za-z0-9_.-]", requirement)[0].lower()
+        re.split(r"[^A-Za-z0-9_.-]", requirement)[0].lower().replace("_", "-")
         for requirement in [
             *project["dependencies"],
             *(item for extra in ("testing", "capture", "metrics") for item in project["optional-dependencies"][extra]),
