@@ -50,7 +50,7 @@ class Carp:
                 grace_s=1.0,
                 needs=frozenset({"interfaces"}),
                 # A node that has not its peers' states yet has to be demoted before it wants to be MASTER.
-                after=frozenset({"states", "ruleset"}),
+                after=frozenset({"states", "ruleset", "dhcp"}),
                 provides=frozenset({"roles"}),
                 isolation=Isolation(
                     realtime_priority=REALTIME_PRIORITY if settings.realtime else None,
