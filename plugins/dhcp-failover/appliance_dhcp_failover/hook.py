@@ -15,11 +15,12 @@ from typing import Any
 import h11
 import trio
 
-from appliance_dhcp_failover.kea import Endpoint
+from appliance_dhcp_failover.kea import QUESTIONS, Endpoint
 
 BODY_MAX = 64 * 1024
 """Bytes; a command about a lease has 400."""
-CONNECTIONS_MAX = 16
+CONNECTIONS_MAX = 4 * QUESTIONS
+"""Kea has `QUESTIONS`; those of one that was killed may still be there."""
 IDLE_S = 120.0
 """A connection without a command; Kea opens another one."""
 OK, REFUSED = 0, 1

@@ -24,6 +24,9 @@ CONTROL_SOCKET = "kea.sock"
 LEASE_FILE = "leases4.csv"
 LFC_S = 3600
 """How often Kea rewrites its lease file without what is outdated."""
+THREADS, QUEUED_PACKETS = 4, 64
+QUESTIONS = 16
+"""Leases that Kea asks about at the same time: a busy node answers each one late, but all of them together."""
 HOOKS = Path("/usr/lib/x86_64-linux-gnu/kea/hooks")
 DECLINED_S = 3600
 """How long an address that a client found in use is left alone."""
@@ -62,7 +65,12 @@ def configuration(pool: PoolSettings, endpoint: Endpoint, *, directory: Path, ho
                 "name": str(directory / LEASE_FILE),
                 "lfc-interval": LFC_S,
             },
-            "multi-threading": {"enable-multi-threading": False},
+            # With one thread Kea asks about one lease after the other, and each one waits for the way to the peer.
+            "multi-threading": {
+                "enable-multi-threading": True,
+                "thread-pool-size": THREADS,
+                "packet-queue-size": QUEUED_PACKETS,
+            },
             "authoritative": True,
             "decline-probation-period": DECLINED_S,
             "host-reservation-identifiers": ["hw-address", "client-id"],
@@ -84,6 +92,11 @@ def _hooks(endpoint: Endpoint, hooks: Path) -> list[dict[str, Any]]:
         "this-server-name": "kea",
         "mode": "passive-backup",
         "wait-backup-ack": True,
+        "multi-threading": {
+            "enable-multi-threading": True,
+            "http-dedicated-listener": False,
+            "http-client-threads": QUESTIONS,
+        },
         "peers": [
             # Kea never calls itself; the URL only has to be one.
             {"name": "kea", "url": "http://127.0.0.1:1/", "role": "primary"},
