@@ -1,9 +1,11 @@
 """``make bench``: measures this project beside its peers, in the same run, and prints tables.
 
     run.py [--runs 20] [--fast-runs 20] [--peer-runs 5] [--at-once 1]
-           [--only failover|small|scale|endurance|rules|states|takeover] [--load idle|busy] [--write docs/benchmarks.md]
+           [--only failover|small|scale|endurance|rules|states|takeover|dhcp]
+           [--load idle|busy] [--write docs/benchmarks.md]
     run.py --only states [--quick] [--runs 3] [--seconds 6] [--states 100000] [--part cost …] [--system ours …]
     run.py --only rules [--quick] [--runs 3] [--states 1000 10000 50000] [--part load …] [--system ours …]
+    run.py --only dhcp [--quick] [--runs 3] [--peer-runs 3] [--part death …] [--system ours …]
     run.py --only takeover [--quick] [--runs 20] [--states 0 …] [--part death …] [--system ours …] [--interval 1]
 
 Nothing here gates the tests. Numbers depend on the machine; ratios between systems of one run mean more.
@@ -27,6 +29,8 @@ from typing import Any, TypeVar
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).parent))
 
+import dhcp
+import dhcp_systems
 import endurance
 import failover
 import rules
@@ -40,7 +44,7 @@ import takeover
 from failover import Gaps, measure
 from systems import Appliance, System, require_tools, rivals
 
-ONLY = ("sync", "failover", "small", "scale", "endurance", "rules", "states", "takeover")
+ONLY = ("sync", "failover", "small", "scale", "endurance", "rules", "states", "takeover", "dhcp")
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
@@ -163,6 +167,15 @@ def takeover_text(options: argparse.Namespace) -> str:
     return takeover.table(takeover.measure(_changed(base, wanted), say))
 
 
+def dhcp_text(options: argparse.Namespace) -> str:
+    """How long DHCP clients wait when a server fails."""
+    dhcp_systems.require_servers()
+    base = dhcp.QUICK if options.quick else dhcp.Options()
+    wanted = {"runs": options.runs, "peer_runs": options.peer_runs, "scenarios": options.part,
+              "systems": options.system}  # fmt: skip
+    return dhcp.table(dhcp.measure(_changed(base, wanted), say))
+
+
 def rules_text(options: argparse.Namespace) -> str:
     """What many rules cost."""
     base = rules.QUICK if options.quick else rules.Options()
@@ -170,7 +183,7 @@ def rules_text(options: argparse.Namespace) -> str:
     return rules_tables.text(rules.measure(_changed(base, wanted), say))
 
 
-Chosen = TypeVar("Chosen", rules.Options, states.Options, takeover.Options)
+Chosen = TypeVar("Chosen", dhcp.Options, rules.Options, states.Options, takeover.Options)
 
 
 def _changed(base: Chosen, wanted: dict[str, Any]) -> Chosen:
@@ -178,11 +191,13 @@ def _changed(base: Chosen, wanted: dict[str, Any]) -> Chosen:
         name: tuple(v) if isinstance(v, list) else v for name, v in wanted.items() if v is not None
     }
     parts = rules.PARTS if isinstance(base, rules.Options) else states.PARTS
-    for name, allowed in (("parts", parts), ("scenarios", takeover.SCENARIOS)):
+    scenarios = dhcp.SCENARIOS if isinstance(base, dhcp.Options) else takeover.SCENARIOS
+    systems = tuple(dhcp_systems.SYSTEMS) if isinstance(base, dhcp.Options) else base.systems
+    for name, allowed in (("parts", parts), ("scenarios", scenarios)):
         if unknown := set(given.get(name, ())) - set(allowed):
             raise SystemExit(f"--part {', '.join(sorted(unknown))} does not exist: {', '.join(allowed)}")
-    if unknown := set(given.get("systems", ())) - set(base.systems):
-        raise SystemExit(f"--system {', '.join(sorted(unknown))} does not exist: {', '.join(base.systems)}")
+    if unknown := set(given.get("systems", ())) - set(systems):
+        raise SystemExit(f"--system {', '.join(sorted(unknown))} does not exist: {', '.join(systems)}")
     return dataclasses.replace(base, **given)
 
 
@@ -199,9 +214,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="states, takeover: about a minute per system; rules: one")
     parser.add_argument("--seconds", type=float, help="states: how long each load lasts")
     parser.add_argument("--states", type=int, nargs="+", help="size of the bulk; sizes of the table; numbers of rules")
-    parser.add_argument("--part", nargs="+", help=", ".join((*states.PARTS, *takeover.SCENARIOS, *rules.PARTS)))
     parser.add_argument(
-        "--system", nargs="+", help=", ".join((*states.MODES, *takeover.SYSTEMS, *rules_forward.SYSTEMS))
+        "--part", nargs="+", help=", ".join((*states.PARTS, *takeover.SCENARIOS, *dhcp.SCENARIOS, *rules.PARTS))
+    )
+    parser.add_argument(
+        "--system",
+        nargs="+",
+        help=", ".join((*states.MODES, *takeover.SYSTEMS, *dhcp_systems.SYSTEMS, *rules_forward.SYSTEMS)),
     )
     parser.add_argument("--interval", type=float, help="takeover: seconds between keepalived's adverts")
     parser.add_argument("--ordinary", action="store_true", help="takeover: a firewall that is not strict")
@@ -229,6 +248,8 @@ def main() -> None:
         sections.append("### Configuration synchronization\n\n" + sync.table(sync.run(options.runs or 3, sizes, say)))
     if options.only in (None, "states"):
         sections.append("### States\n\n" + states_text(options))
+    if options.only == "dhcp":
+        sections.append("### DHCP\n\n" + dhcp_text(options))
     if options.only == "takeover":  # it takes hours: only when it is asked for
         sections.append("### Connections that live through a takeover\n\n" + takeover_text(options))
     head = (
