@@ -115,10 +115,6 @@ class Machine:
         else:
             self._process.send_signal(signal.SIGUSR1 if self.kind == "udhcpc" else signal.SIGHUP)
 
-    def is_running(self) -> bool:
-        """Whether the client still runs."""
-        return self._process.poll() is None
-
 
 def _argv(kind: str, folder: Path, script: Path) -> Sequence[str]:
     if kind == "udhcpc":
