@@ -37,7 +37,7 @@ def checks(config: Config) -> list[Check]:
 async def _answer(probe: Probe) -> dict[str, Any] | Finding:
     try:
         with trio.fail_after(2):
-            return await probe.call(GetDhcp())
+            return await probe.call(GetDhcp(leases=False))
     except (NoProvider, trio.TooSlowError):
         return Finding(
             health=Health.FAIL,

@@ -12,10 +12,10 @@ from appliance_dhcp_failover.events import FindLeases, GetDhcp, ReleaseLease
 _NO_SERVICE = "See 'appliance show services' for the error and restart the node."
 
 
-async def show_dhcp(ctx: CommandContext, interface: str | None = None) -> dict[str, Any]:
-    """Pools and leases."""
+async def show_dhcp(ctx: CommandContext, interface: str | None = None, *, pools: bool = False) -> dict[str, Any]:
+    """Pools and leases, or pools only."""
     try:
-        return await ctx.call(GetDhcp(interface=interface or ""))
+        return await ctx.call(GetDhcp(interface=interface or "", leases=not pools))
     except NoProvider:
         raise RefusedError("the DHCP service does not run", hint=_NO_SERVICE) from None
 
@@ -42,9 +42,12 @@ def render(data: dict[str, Any]) -> str:
     lines += [f"{each['name']}: {each['state']}{_why(each['error'])}" for each in data["peers"]]
     if data["replication"]:
         lines.append(f"leases stay on this node: {data['replication']}")
-    lines.append(render_leases(data))
     more = data["leases_total"] - len(data["leases"])
-    if more > 0:
+    if data["leases"] or not more:
+        lines.append(render_leases(data))
+    if more and not data["leases"]:
+        lines.append(f"{more} leases")
+    elif more:
         lines.append(f"… and {more} more: 'appliance dhcp lease find TEXT' finds them")
     return "\n".join(lines)
 
@@ -83,7 +86,10 @@ COMMANDS = (
         run=show_dhcp,
         reads=True,
         render=render,
-        arguments=(Argument(name="interface", help="Only this logical interface"),),
+        arguments=(
+            Argument(name="interface", help="Only this logical interface"),
+            Argument(name="--pools", flag=True, help="Without the leases, of which there may be thousands"),
+        ),
     ),
     Command(
         path=("dhcp", "lease", "find"),

@@ -47,6 +47,8 @@ class GetDhcp(Request[dict[str, Any]]):
 
     interface: str = ""
     """Only this one."""
+    leases: bool = True
+    """Also every lease."""
 
 
 @request

@@ -17,10 +17,10 @@ LEASES_MAX = 10_000
 """Leases that are shown; `leases_total` says how many there are."""
 
 
-def document(settings: Settings, pools: Sequence[Pool], replicator: Replicator) -> dict[str, Any]:
-    """What ``show dhcp --json`` prints."""
+def document(settings: Settings, pools: Sequence[Pool], replicator: Replicator, *, leases: bool) -> dict[str, Any]:
+    """What ``show dhcp --json`` prints; without leases where thousands of them would take time from clients."""
     now = time.time()
-    rows = [row for pool in pools for row in _leases(pool, settings.node, now)]
+    active = [(pool, lease) for pool in pools for lease in pool.table.active(now)]
     return {
         "node": settings.node,
         "pools": [_pool(pool, replicator, now) for pool in pools],
@@ -34,8 +34,8 @@ def document(settings: Settings, pools: Sequence[Pool], replicator: Replicator) 
             for name, link in replicator.links.items()
         ],
         "replication": replicator.problem,
-        "leases_total": len(rows),
-        "leases": rows[:LEASES_MAX],
+        "leases_total": len(active),
+        "leases": [_lease(pool, lease, settings.node) for pool, lease in active[:LEASES_MAX]] if leases else [],
     }
 
 

@@ -72,6 +72,7 @@ class Keeper:
         self._told: dict[str, PoolChanged] = {}
         self._status: Status | None = None
         self._begun = trio.current_time()
+        self._has_caught_up = False
         self._password = secrets.token_urlsafe(24)
         self.replicator = Replicator(ctx, self._pools, secrets.token_hex(6))
 
@@ -179,15 +180,24 @@ class Keeper:
     def _demote(self) -> None:
         now = trio.current_time()
         wanted = {f"dhcp:{name}": DOWN_WEIGHT for name, pool in self._pools.items() if pool.gate.is_demoting(now)}
-        age = now - self._begun
-        is_unsure = bool(self.replicator.links) and not self.replicator.is_heard and age < FIRST_WORD_S
-        if is_unsure or (self.replicator.is_behind and age < CATCH_UP_S):
+        if not self._has_caught_up and self._lacks_leases(now - self._begun):
             wanted["dhcp:leases"] = WEIGHT
         for reason in self._stacks.keys() - wanted.keys():
             self._stacks.pop(reason).close()
         for reason in wanted.keys() - self._stacks.keys():
             self._stacks[reason] = contextlib.ExitStack()
             self._stacks[reason].enter_context(self._ctx.demoted(reason, wanted[reason]))
+
+    def _lacks_leases(self, age: float) -> bool:
+        """Whether others may know of leases that this node has not got since its start, `age` seconds ago.
+
+        Once it has them all it is never asked again: what it lacks later is what a slow peer has not taken in time,
+        and no reason to hand over.
+        """
+        is_unsure = bool(self.replicator.links) and not self.replicator.is_heard and age < FIRST_WORD_S
+        lacks = is_unsure or (self.replicator.is_behind and age < CATCH_UP_S)
+        self._has_caught_up = self.replicator.is_heard and not self.replicator.is_behind
+        return lacks
 
     # ------------------------------------------------------------------------------------ requests
 
@@ -200,7 +210,7 @@ class Keeper:
             raise RefusedError(
                 f"{asked.interface} is not served", hint=f"Served are: {', '.join(self._pools) or 'none'}."
             )
-        return report.document(self._settings, pools, self.replicator)
+        return report.document(self._settings, pools, self.replicator, leases=asked.leases)
 
     async def find(self, asked: Request[dict[str, Any]]) -> dict[str, Any]:
         """`FindLeases`."""

@@ -43,7 +43,8 @@ def test_commands_ask_the_service() -> None:
     assert run(commands.show_dhcp, context, interface="lan") == {"leases": []}
     assert run(commands.find, context, text="pc") == {"leases": []}
     assert run(commands.release, Answers("done"), address="192.168.1.5") == {"result": "done"}
-    assert context.asked == [GetDhcp(interface="lan"), FindLeases(text="pc")]
+    assert run(commands.show_dhcp, context, pools=True) == {"leases": []}
+    assert context.asked == [GetDhcp(interface="lan"), FindLeases(text="pc"), GetDhcp(leases=False)]
     gone = Answers("done")
     run(commands.release, gone, address="192.168.1.5")
     assert gone.asked == [ReleaseLease(address="192.168.1.5")]

@@ -26,8 +26,15 @@ def filled() -> FakePool:
     return made
 
 
-def document(pool: FakePool, replicator: FakeReplicator) -> dict[str, Any]:
-    return report.document(settings_of(config_of()), [pool], replicator)  # type: ignore[list-item,arg-type]
+def document(pool: FakePool, replicator: FakeReplicator, *, leases: bool = True) -> dict[str, Any]:
+    settings = settings_of(config_of())
+    return report.document(settings, [pool], replicator, leases=leases)  # type: ignore[list-item,arg-type]
+
+
+def test_leases_may_be_left_out_and_are_counted_all_the_same() -> None:
+    whole, pools = document(filled(), FakeReplicator()), document(filled(), FakeReplicator(), leases=False)
+    assert pools["leases"] == []
+    assert pools["leases_total"] == whole["leases_total"] == len(whole["leases"]) > 0
 
 
 def test_a_pool_says_both_states_and_what_is_free() -> None:
