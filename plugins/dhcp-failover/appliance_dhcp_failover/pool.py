@@ -22,8 +22,8 @@ from appliance_dhcp_failover.settings import PoolSettings
 from appliance_dhcp_failover.table import Table
 from appliance_dhcp_failover.wire import Change
 
-READY_S, READY_STEP_S = 10.0, 0.02
-"""For Kea to open its control socket, with a large lease file on a busy machine."""
+READY_S, READY_STEP_S = 30.0, 0.02
+"""For Kea to open its control socket: before that it reads its lease file, on a machine that may be busy booting."""
 PROBE_S = 2.0
 """For Kea's answer to a probe."""
 SETTLE_S, APPLY_AGAIN_S = 1.0, 0.2
@@ -86,6 +86,7 @@ class Pool:
         self._kea = Kea(directory, self._kea_said)
         self._news = trio.Event()
         self._ended = trio.Event()
+        self._up = trio.Event()
         self._backlog: dict[str, Lease | None] = {}
         self._arrived, self._emptied = trio.Event(), trio.Event()
         self._said = 0
@@ -161,7 +162,7 @@ class Pool:
         )
 
     async def _start(self, nursery: trio.Nursery) -> None:
-        self._ended = trio.Event()
+        self._ended, self._up = trio.Event(), trio.Event()
         chosen = self._good or self.settings
         try:
             await nursery.start(self._run_kea, self._document(chosen, serving=False))
@@ -172,13 +173,14 @@ class Pool:
             with trio.fail_after(READY_S):
                 while not self._ended.is_set() and not await self._answers():  # noqa: ASYNC110 - Kea says nothing by itself
                     await trio.sleep(READY_STEP_S)
-                if not self._ended.is_set():
-                    await self._load()
+            if not self._ended.is_set():
+                await self._load()
         except (trio.TooSlowError, KeaError):
             self._kea.kill()
             await self._ended.wait()
         if not self._ended.is_set():
             self.gate.started(trio.current_time())
+            self._up.set()
             if chosen != self.settings:
                 self.gate.renew(trio.current_time())
 
@@ -321,6 +323,8 @@ class Pool:
                 self._arrived = trio.Event()
                 await self._arrived.wait()
                 self._emptied = trio.Event()
+            # Not while it is being started: thousands of leases would come before the few questions that this takes.
+            await self._up.wait()
             address, lease = next(iter(self._backlog.items()))
             try:
                 await self._tell_kea(address, lease)
