@@ -6,15 +6,17 @@ and nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from subprocess import DEVNULL, PIPE
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
 from appliance.errors import ApplianceError, KernelError
 from appliance.events import Alarm, Event, Health, Request
+from appliance.events.doctor import Examine
 from appliance.plugin import Check, Finding, Node, NoProvider, Probe
 from appliance.status import SICK_PLUGINS, SICK_SERVICES
 
@@ -92,6 +94,40 @@ class NodeProbe:
             return ""
 
 
+async def examine(appliance: ApplianceView) -> dict[str, Any]:
+    """Run all checks of a node; the report as `appliance doctor --json` prints it."""
+    checks = [*core_checks(appliance), *appliance.plugins.checks(appliance.config)]
+    results = await run_checks(checks, NodeProbe(appliance))
+    counts = {health.value: sum(result.finding.health is health for result in results) for health in Health}
+    return {"node": appliance.node.name, **counts, "findings": [_row(result) for result in results]}
+
+
+@contextmanager
+def serving(appliance: ApplianceView) -> Iterator[None]:
+    """Answer `Examine` while the block lasts, one at a time: checks start processes, and other nodes may ask."""
+    turn = trio.Lock()
+
+    async def answer(_: Request[dict[str, Any]]) -> dict[str, Any]:
+        async with turn:
+            return await examine(appliance)
+
+    with appliance.bus.serve(Examine, answer, source="node"):
+        yield
+
+
+def _row(result: Result) -> dict[str, Any]:
+    finding = result.finding
+    return {
+        "check": result.name,
+        "plugin": result.plugin,
+        "health": finding.health.value,
+        "what": finding.what,
+        "why": finding.why,
+        "fix": finding.fix,
+        "duration_s": result.duration_s,
+    }
+
+
 async def run_checks(checks: Sequence[tuple[str, Check]], probe: Probe) -> list[Result]:
     """Run all checks and return their findings in the order of the checks."""
     results: dict[int, Result] = {}
@@ -147,17 +183,17 @@ def core_checks(appliance: ApplianceView) -> list[tuple[str, Check]]:
         active = [alarm for alarm in raised if not alarm.key.startswith("plugin/")]
         worst = Health.FAIL if any(alarm.health is Health.FAIL for alarm in active) else Health.WARN
         return _list(
-            [alarm.what for alarm in active], good="no alarm is active", bad="alarms are active",
+            list(dict.fromkeys(alarm.what for alarm in active)), good="no alarm is active", bad="alarms are active",
             fix=" ".join(dict.fromkeys(alarm.fix for alarm in active)) or "See `appliance show alarms`.", health=worst,
         )  # fmt: skip
 
-    made = {
-        "plugins": ("Every installed plugin could be loaded", plugins),
-        "services": ("Every service runs", services),
-        "bus": ("No subscriber of the event bus loses events", bus),
-        "alarms": ("No service has raised an alarm", alarms),
-    }
-    return [("core", Check(name=name, help=text, run=run)) for name, (text, run) in made.items()]
+    made = (
+        Check(name="plugins", help="Every installed plugin could be loaded.", run=plugins),
+        Check(name="services", help="Every service runs.", run=services),
+        Check(name="bus", help="No subscriber of the event bus loses events.", run=bus),
+        Check(name="alarms", help="No service has raised an alarm.", run=alarms),
+    )
+    return [("core", check) for check in made]
 
 
 async def _finding(check: Check, plugin: str, probe: Probe) -> Finding:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from appliance import __version__, logs
+from appliance import __version__, doctor, logs
 from appliance.bus import EventBus
 from appliance.config.history import History
 from appliance.config.loader import head, read_file
@@ -130,7 +130,7 @@ class Appliance:
                     await nursery.start(serve_control, self.socket, self)
                 nursery.start_soon(self._obey_supervisor)
                 sharing = Sharing(self.bus, self.plugins, self.reloader)
-                with sharing.serving(), self.metrics.serving(self.bus, source=SOURCE):
+                with sharing.serving(), self.metrics.serving(self.bus, source=SOURCE), doctor.serving(self):
                     with self._starting:
                         await self.reloader.begin()
                     if not self._stop_asked.is_set():

@@ -32,7 +32,7 @@ class Trouble(StrEnum):
     STAGED = "staged"
 
 
-_TEXTS: dict[Trouble, tuple[Health, str, str]] = {
+TEXTS: dict[Trouble, tuple[Health, str, str]] = {
     Trouble.BAD_AUTH: (
         Health.FAIL,
         "adverts of VHID {vhid} on {interface} from {source} fail authentication; both nodes may be MASTER",
@@ -86,6 +86,16 @@ _TEXTS: dict[Trouble, tuple[Health, str, str]] = {
 }
 
 
+REFUSALS = (
+    Trouble.BAD_AUTH,
+    Trouble.ADDRESSES_DIFFER,
+    Trouble.PASSWORD_DIFFERS,
+    Trouble.REPLAY,
+    Trouble.BAD_TTL,
+)
+"""Adverts that arrive and are not believed."""
+
+
 @dataclass(slots=True)
 class _Entry:
     alarm: Alarm
@@ -109,7 +119,7 @@ class AlarmBook:
             return None
         if len(self._entries) >= ALARMS_MAX:
             return None
-        health, what, fix = _TEXTS[trouble]
+        health, what, fix = TEXTS[trouble]
         words = {"interface": interface, "vhid": vhid, "source": source, "detail": detail}
         alarm = Alarm(key=key, health=health, what=what.format(**words), fix=fix.format(**words))
         self._entries[key] = _Entry(alarm, now)
@@ -128,6 +138,10 @@ class AlarmBook:
     def _clear(self, key: str) -> Alarm:
         gone = self._entries.pop(key).alarm
         return Alarm(key=gone.key, active=False, health=Health.OK, what=gone.what, fix=gone.fix)
+
+    def is_about(self, interface: str, vhid: int, source: str) -> bool:
+        """Whether adverts of a node for a VHID are being refused, with an alarm that says why."""
+        return any(f"carp/{interface}/{vhid}/{trouble}/{source}" in self._entries for trouble in REFUSALS)
 
     @property
     def standing(self) -> bool:

@@ -13,6 +13,11 @@ class GetCarp(Request[dict[str, Any]]):
 
 
 @request
+class GetReach(Request[list[dict[str, Any]]]):
+    """What gets through between this node and each other one, on each network; measured now (see `reach`)."""
+
+
+@request
 class Reclaim(Request[str]):
     """End a switchover early: this node may become MASTER again by the ordinary rules."""
 

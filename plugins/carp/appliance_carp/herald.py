@@ -46,6 +46,8 @@ class Herald:
         """Something a peer should know at once has changed."""
         self.known_sources: frozenset[str] = frozenset()
         """Addresses of peers known from hellos."""
+        self.greetings: dict[tuple[str, str], float] = {}
+        """When a hello, or a copy of one, came in last: by logical interface and source, of known peers only."""
         self.facts: dict[str, PeerChanged] = {}
         """What the bus knows of each peer."""
         self.since: dict[str, float] = {}
@@ -190,6 +192,7 @@ class Herald:
         """A peer said something new, or fell silent: the election, the bus and the witnesses hear of it."""
         self._station.perform(self._station.machine.set_peers(self.peers.views(self._station.renamed()), now))
         self.known_sources = frozenset(source for view in self.peers.views() for source in view.sources)
+        self.greetings = {place: at for place, at in self.greetings.items() if place[1] in self.known_sources}
         for fact in self.peers.facts(self._station.machine.demotion):
             if self.facts.get(fact.peer) != fact:
                 self.facts[fact.peer] = fact

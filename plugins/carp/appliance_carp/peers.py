@@ -103,6 +103,10 @@ class PeerBook:
         """Names of the peers that were here and are not heard any more."""
         return [name for name, peer in self._peers.items() if not peer.alive]
 
+    def states_of(self, name: str) -> Mapping[VhidKey, State]:
+        """What a peer said last of its virtual hosts."""
+        return {entry.key: entry.state for entry in self._peers[name].hello.vhids} if name in self._peers else {}
+
     def name_of(self, source: str) -> str:
         """The node that owns a source address; empty when unknown."""
         for name, peer in self._peers.items():

@@ -62,7 +62,15 @@ class Carp:
 
     @hookimpl
     def appliance_events(self) -> Sequence[type[Event] | type[Request[object]]]:
-        return [events.CommitStaged, events.GetCarp, events.Reclaim, SetEnabled, SetMaintenance, Switchover]
+        return [
+            events.CommitStaged,
+            events.GetCarp,
+            events.GetReach,
+            events.Reclaim,
+            SetEnabled,
+            SetMaintenance,
+            Switchover,
+        ]
 
     @hookimpl
     def appliance_commands(self) -> Sequence[Command]:

@@ -166,13 +166,15 @@ class Port:
             else:
                 _send(self.sockets.ipv6, frames.unsolicited_na(frames.mac_bytes(mac), address, router=True))
 
-    def probe(self, target: Address) -> None:
-        """Ask who has an address of the peer, from our own."""
+    def probe(self, target: Address, *, to: str = "") -> None:
+        """Ask who has an address of the peer, from our own: everybody, or only the card with the MAC `to`."""
         source = self.own.get(target.version)
         if self.sockets is None or source is None:
             return
         if target.version == 4:
-            _send(self.sockets.arp, frames.arp_request(frames.mac_bytes(self.mac), IPv4Address(source), target))
+            card = frames.mac_bytes(to) if to else frames.BROADCAST_MAC
+            own = frames.mac_bytes(self.mac)
+            _send(self.sockets.arp, frames.arp_request(own, IPv4Address(source), target, destination_mac=card))
 
     def is_unicast_to_us(self, destination: str) -> bool:
         """Whether a packet was sent to this node and not to the CARP group."""

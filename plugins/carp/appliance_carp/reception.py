@@ -37,7 +37,12 @@ def take_frame(station: Station, port: Port, frame: bytes, family: int, now: flo
 
 
 def _take_hello(station: Station, port: Port, packet: Packet, now: float) -> None:
-    if packet.ttl != wire.TTL or packet.source in port.every_own or station.herald.is_copy(packet.payload):
+    if packet.ttl != wire.TTL or packet.source in port.every_own:
+        return
+    # A copy is not authenticated again, so its source may be forged; only the doctor's measurement relies on it.
+    if packet.source in station.herald.known_sources:
+        station.herald.greetings[port.name, packet.source] = now
+    if station.herald.is_copy(packet.payload):
         return
     try:
         received = station.herald.assembler.feed(packet.payload)

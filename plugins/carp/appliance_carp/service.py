@@ -24,12 +24,13 @@ from appliance_carp import datapath, reception
 from appliance_carp.alarms import Trouble
 from appliance_carp.control import RoleControl
 from appliance_carp.devices import Devices
-from appliance_carp.events import CommitStaged, GetCarp, Reclaim
+from appliance_carp.events import CommitStaged, GetCarp, GetReach, Reclaim
 from appliance_carp.herald import is_own_reason
 from appliance_carp.machine import Machine
 from appliance_carp.numbers import Numbers
 from appliance_carp.paired import PairedKeys
 from appliance_carp.port import Port
+from appliance_carp.reach import Reach
 from appliance_carp.settings import CarpSettings
 from appliance_carp.staging import remembered_passwords
 from appliance_carp.station import Station
@@ -116,6 +117,7 @@ class HeartbeatService:
                 asked = stack.enter_context(ctx.subscribe(Demotion, Retracted, overflow=Overflow.COALESCE))
                 stack.enter_context(ctx.serve(GetCarp, self._control.get))
                 stack.enter_context(ctx.serve(CommitStaged, self._control.commit))
+                stack.enter_context(ctx.serve(GetReach, Reach(station).answer))
                 stack.enter_context(ctx.serve(Reclaim, self._control.reclaim))
                 stack.enter_context(ctx.serve(Switchover, self._control.switchover))
                 stack.enter_context(ctx.serve(SetMaintenance, self._control.set_maintenance))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -46,15 +46,21 @@ def checks(config: Config, read: Read = reading_of) -> list[Check]:
         read: Says what its rules mean; asked when a check needs it.
     """
     assert config.get(FirewallConfig) is not None
-    made: dict[str, tuple[str, Callable[[Probe], Awaitable[Finding]]]] = {
-        "ruleset": ("The rules are in the kernel.", rules_are_loaded),
-        "log": ("What rules log is recorded.", log_records),
-        "lockout": ("This node is reachable for its operator.", partial(operator_gets_in, config, read)),
-        "automatic": ("What the appliance itself needs passes.", partial(own_traffic_passes, config, read)),
-        "nodes": ("No rule blocks the other nodes.", partial(nodes_are_not_blocked, config)),
-        "schedules": ("Which rules are off by their schedule.", partial(schedules, config)),
-    }
-    return [Check(name=f"firewall-{name}", help=text, run=run) for name, (text, run) in made.items()]
+    operator = partial(operator_gets_in, config, read)
+    own = partial(own_traffic_passes, config, read)
+    nodes = partial(nodes_are_not_blocked, config)
+    return [
+        Check(name="firewall-ruleset", help="The rules are in the kernel.", run=rules_are_loaded),
+        Check(name="firewall-log", help="What rules log is recorded.", run=log_records),
+        Check(name="firewall-lockout", help="This node is reachable for its operator.", run=operator),
+        Check(name="firewall-automatic", help="What the appliance itself needs passes.", run=own),
+        Check(name="firewall-nodes", help="No rule blocks the other nodes.", run=nodes),
+        Check(
+            name="firewall-schedules",
+            help="Which rules are off by their schedule.",
+            run=partial(schedules, config),
+        ),
+    ]
 
 
 async def rules_are_loaded(probe: Probe) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from appliance.events import Health
@@ -85,9 +86,47 @@ async def forwarding(probe: Probe) -> Finding:
     return Finding(health=Health.OK, what="the kernel forwards IPv4 and IPv6")
 
 
+async def bridges(probe: Probe) -> Finding:
+    """Bridges between two networks of a cluster make a layer 2 loop through both nodes."""
+    found = await _interfaces(probe)
+    if isinstance(found, Finding):
+        return found
+    links = json.loads(await probe.output("ip", "-j", "-d", "link", "show") or "[]")
+    used = {interface["device"]: interface["name"] for interface in found}
+    inside = [
+        f"{used[link['ifname']]} ({link['ifname']}) is a port of {link['master']}"
+        for link in links
+        if link["ifname"] in used and link.get("linkinfo", {}).get("info_slave_kind") == "bridge"
+    ]
+    if inside:
+        return Finding(
+            health=Health.FAIL,
+            what=f"bridged: {', '.join(inside)}",
+            why="a port of a bridge has no addresses of its own: heartbeats and VIPs on it do not work",
+            fix="Name the bridge as the device in [interfaces], or take the port out: `ip link set DEVICE nomaster`.",
+        )
+    loops = [name for device, name in used.items() if _may_loop(device, links)]
+    if loops:
+        return Finding(
+            health=Health.WARN,
+            what=f"a bridge of several ports without spanning tree: {', '.join(loops)}",
+            why="with the same bridge on the other node frames go round in a loop",
+            fix="Turn spanning tree on (`ip link set DEVICE type bridge stp_state 1`) here and in the switches, or "
+            "leave one port in the bridge.",
+        )
+    return Finding(health=Health.OK, what="no interface is bridged in a way that could loop")
+
+
+def _may_loop(device: str, links: list[dict[str, Any]]) -> bool:
+    own: dict[str, Any] = next((link.get("linkinfo", {}) for link in links if link["ifname"] == device), {})
+    ports = [link for link in links if link.get("master") == device]
+    return own.get("info_kind") == "bridge" and len(ports) > 1 and not own.get("info_data", {}).get("stp_state")
+
+
 CHECKS = (
     Check(name="interfaces-devices", help="Every configured device exists and is as configured.", run=devices),
     Check(name="interfaces-links", help="Every interface has a link.", run=links),
     Check(name="interfaces-addresses", help="Every configured address and route is in the kernel.", run=addresses),
+    Check(name="interfaces-bridges", help="No interface is bridged into a loop.", run=bridges),
     Check(name="interfaces-forwarding", help="The kernel forwards packets.", run=forwarding),
 )

@@ -23,12 +23,23 @@ def checks(config: Config) -> list[Check]:
     """The checks of every configuration with an ``[outbound_nat]`` table."""
     table, scene = config[OutboundNatConfig], scene_of(config)
     rules = [each for each in outbound_rules(table, scene) if each.counter]
-    findings = {
-        "nat-networks": ("Every internal network is translated on every WAN.", lambda: networks(table, rules, scene)),
-        "nat-vip": ("Outbound rules use the virtual host of their WAN.", lambda: shared(rules, scene)),
-        "nat-forwards": ("Port forwards move with the virtual hosts.", lambda: moving(table, scene)),
-    }
-    return [Check(name=name, help=said, run=_ready(make)) for name, (said, make) in findings.items()]
+    return [
+        Check(
+            name="nat-networks",
+            help="Every internal network is translated on every WAN.",
+            run=_ready(lambda: networks(table, rules, scene)),
+        ),
+        Check(
+            name="nat-vip",
+            help="Outbound rules use the virtual host of their WAN.",
+            run=_ready(lambda: shared(rules, scene)),
+        ),
+        Check(
+            name="nat-forwards",
+            help="Port forwards move with the virtual hosts.",
+            run=_ready(lambda: moving(table, scene)),
+        ),
+    ]
 
 
 def _ready(make: Callable[[], Finding]) -> Callable[[Probe], Awaitable[Finding]]:

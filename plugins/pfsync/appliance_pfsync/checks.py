@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 import trio
 
-from appliance.config import Config
+from appliance.config import Config, ProvidesVirtualHosts
 from appliance.events import Health, PeerChanged
 from appliance.plugin import Check, Finding, NoProvider, Probe
 from appliance_pfsync.config import PfsyncConfig
@@ -21,11 +22,14 @@ LAG_MS = 100.0
 
 def checks(config: Config) -> list[Check]:
     """The checks of every configuration with a ``[pfsync]`` table."""
-    assert config.get(PfsyncConfig) is not None
+    name = config[PfsyncConfig].interface
+    providers = config.all_providing(ProvidesVirtualHosts)
+    shared = [host.name for each in providers for host in each.virtual_hosts().values() if host.interface == name]
     return [
         Check(name="pfsync-service", help="The replicator answers.", run=service_answers),
         Check(name="pfsync-secured", help="States are authenticated and encrypted.", run=is_secured),
         Check(name="pfsync-peer", help="A peer has this node's states.", run=peer_has_states),
+        Check(name="pfsync-link", help="States have a link of their own.", run=_own_link(name, shared)),
         Check(name="pfsync-kernel", help="The kernel accepts replicated states.", run=kernel_accepts),
     ]
 
@@ -119,6 +123,20 @@ async def peer_has_states(probe: Probe) -> Finding:
             fix=f"Check the speed and the errors of {answer['interface']} on both nodes, and their load.",
         )
     return Finding(health=Health.OK, what=f"{', '.join(peer['name'] for peer in alive)} has this node's states")
+
+
+def _own_link(name: str, shared: Sequence[str]) -> Callable[[Probe], Awaitable[Finding]]:
+    async def run(_: Probe) -> Finding:
+        if shared:
+            return Finding(
+                health=Health.WARN,
+                what=f"states travel on {name}, a network of clients with the virtual hosts {', '.join(shared)}",
+                why="a burst of clients' traffic delays them, and a takeover then cuts what is late",
+                fix="Connect the nodes by a cable of its own and name that interface in pfsync.interface on both.",
+            )
+        return Finding(health=Health.OK, what=f"no virtual host shares {name} with the states")
+
+    return run
 
 
 async def kernel_accepts(probe: Probe) -> Finding:

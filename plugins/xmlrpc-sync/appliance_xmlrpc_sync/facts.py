@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import trio
 
@@ -78,3 +80,10 @@ class Facts:
         if self._state is None or self._state[0] != revision:
             self._state = (revision, await self._ctx.call(GetConfig()))
         return self._state[1]
+
+
+def utc_offset_s() -> int:
+    """How far this node's local time is ahead of UTC at the moment; a zone that an operator has changed counts."""
+    time.tzset()
+    offset = datetime.now(UTC).astimezone().utcoffset()
+    return round(offset.total_seconds()) if offset is not None else 0

@@ -11,6 +11,7 @@ import trio
 
 from appliance.errors import ApplianceError
 from appliance.events import ConfigApplied, GetKeys, GetPairing, Health, Pairing, Request, Status
+from appliance.events.doctor import ExaminePeers
 from appliance.identity.store import IdentityStore
 from appliance.plugin import Context, Overflow, Started, Subscription
 from appliance.rpc import Listen, Method, Server
@@ -26,6 +27,8 @@ from appliance_xmlrpc_sync.events import (
     ResetIdentity,
     RotatePairing,
 )
+from appliance_xmlrpc_sync.examining import METHOD as DOCTOR
+from appliance_xmlrpc_sync.examining import Examinations
 from appliance_xmlrpc_sync.facts import Facts
 from appliance_xmlrpc_sync.introductions import Introductions
 from appliance_xmlrpc_sync.methods import Methods, received
@@ -63,7 +66,8 @@ async def run(ctx: Context, task_status: Started) -> None:
         accounts = Accounts(settings.accounts)
         methods = Methods(ctx.node, facts=facts, station=station, introductions=introductions, accounts=accounts)
         rotations = Rotations(ctx, settings, introductions, accounts)
-        table = {**methods.table(), METHOD: rotations.rotate}
+        examinations = Examinations(ctx, settings, introductions)
+        table = {**methods.table(), METHOD: rotations.rotate, DOCTOR: examinations.doctor}
         await station.load()
         await introductions.read()
         async with trio.open_nursery() as nursery:
@@ -75,6 +79,7 @@ async def run(ctx: Context, task_status: Started) -> None:
                     return await received(ctx.node, facts, station)
 
                 stack.enter_context(ctx.serve(GetReceived, get_received))
+                stack.enter_context(ctx.serve(ExaminePeers, examinations.peers))
                 stack.enter_context(ctx.serve(GetKeys, SharedKeys(introductions).answer))
 
                 async def get_pairing(_: Request[Pairing]) -> Pairing:

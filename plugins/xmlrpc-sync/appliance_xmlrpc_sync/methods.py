@@ -16,7 +16,7 @@ from appliance.config.sections import canonical
 from appliance.plugin import API, Node
 from appliance.rpc import Caller, Fault, FaultCode, Method, Value, expect
 from appliance_xmlrpc_sync.accounts import Accounts
-from appliance_xmlrpc_sync.facts import Facts
+from appliance_xmlrpc_sync.facts import Facts, utc_offset_s
 from appliance_xmlrpc_sync.introductions import Introductions
 from appliance_xmlrpc_sync.receiver import CONFIRM_MAX_S, CONFIRM_MIN_S, Offer, Part, Sender
 from appliance_xmlrpc_sync.settings import PREFIX, PRODUCT
@@ -76,6 +76,7 @@ class Methods:
             "schemas": dict(state.schemas),
             "addresses": {name: list(each) for name, each in state.addresses.items()},
             "time": time.time(),
+            "utc_offset": utc_offset_s(),
             "fingerprint": self._introductions.fingerprint,
         }
 

@@ -40,6 +40,8 @@ class Hello:
     """Digest of the shape of each plugin's table."""
     addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Own addresses by logical interface."""
+    utc_offset_s: int | None = None
+    """How far its local time is ahead of UTC; ``None``: it does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,7 @@ def read_hello(value: object) -> Hello:
     if not isinstance(time, int | float):
         raise _nonsense("host_firmware_version", "time")
     addresses = _struct(said.get("addresses", {}), "host_firmware_version")
+    offset = said.get("utc_offset")
     return Hello(
         node=_text(said.get("node")) or "?",
         role=_text(said.get("role")),
@@ -84,6 +87,7 @@ def read_hello(value: object) -> Hello:
         addresses={
             name: tuple(_text(each) for each in found) for name, found in addresses.items() if isinstance(found, list)
         },
+        utc_offset_s=offset if type(offset) is int else None,
     )
 
 

@@ -109,6 +109,8 @@ def _peer(peer: PeerFacts, rank: int, revision: int | None, now: float) -> dict[
         "fingerprint": peer.fingerprint or None,
         "version": hello.version if hello else None,
         "api": ".".join(map(str, hello.api)) if hello else None,
+        "utc_offset_s": hello.utc_offset_s if hello else None,
+        "addresses": {name: list(each) for name, each in hello.addresses.items()} if hello else None,
         "skew_s": None if peer.known.skew_s is None else round(peer.known.skew_s, 3),
         "generation": peer.known.revision,
         "last_success": None if peer.last_success is None else rfc3339(peer.last_success),

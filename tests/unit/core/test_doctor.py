@@ -5,9 +5,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from appliance.doctor import NodeProbe, core_checks, run_checks
+from appliance.doctor import NodeProbe, core_checks, run_checks, serving
 from appliance.errors import KernelError, RefusedError
 from appliance.events import Alarm, Event, Health, SetEnabled
+from appliance.events.doctor import Examine
 from appliance.plugin import Check, Finding, Overflow, Probe
 
 
@@ -97,6 +98,17 @@ def test_the_core_finds_nothing_wrong_with_a_healthy_node(make_node: Any) -> Non
         node = make_node()
         results = await run_checks(core_checks(node), NodeProbe(node))
         assert [result.finding.health for result in results] == [Health.OK] * 4
+
+    run(main)
+
+
+def test_services_can_ask_for_the_report_of_the_whole_node(make_node: Any) -> None:
+    async def main() -> None:
+        node = make_node()
+        with serving(node):
+            report = await node.bus.call(Examine())
+        assert (report["node"], report["ok"], report["fail"]) == ("fw1", 4, 0)
+        assert [each["check"] for each in report["findings"]] == ["plugins", "services", "bus", "alarms"]
 
     run(main)
 

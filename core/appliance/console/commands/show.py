@@ -11,9 +11,10 @@ from appliance import __version__
 from appliance.console.ha_screen import render_ha
 from appliance.console.render import age, table
 from appliance.control.context import ControlContext
-from appliance.doctor import NodeProbe, Result, core_checks, run_checks
-from appliance.events import GetRuleset, Health, Status
-from appliance.plugin import API, Command, NoProvider
+from appliance.doctor import examine
+from appliance.events import GetRuleset, Status
+from appliance.events.doctor import ExaminePeers, unexamined
+from appliance.plugin import API, Argument, Command, NoProvider
 from appliance.status import active_alarms, ha_status, rfc3339
 
 Row = dict[str, Any]
@@ -124,33 +125,36 @@ async def show_version(ctx: ControlContext) -> Row:
     }
 
 
-async def doctor(ctx: ControlContext) -> Row:
-    """Run all checks; exit 1 when one fails."""
-    appliance = ctx.appliance
-    checks = [*core_checks(appliance), *appliance.plugins.checks(appliance.config)]
-    results = await run_checks(checks, NodeProbe(appliance))
-    if any(result.finding.health is Health.FAIL for result in results):
+async def doctor(ctx: ControlContext, *, peers: bool = False) -> Row:
+    """Run all checks, with `peers` also those of the paired nodes; exit 1 when one fails or a node does not answer."""
+    reports: list[Row] = []
+
+    async def ask() -> None:
+        reports.extend(await _of_peers(ctx))
+
+    async with trio.open_nursery() as nursery:
+        if peers:
+            nursery.start_soon(ask)
+        own = await examine(ctx.appliance)
+    if any(report["fail"] or report.get("error") for report in [own, *reports]):
         ctx.exit_code = 1
-    counts = {health.value: sum(result.finding.health is health for result in results) for health in Health}
-    return {"node": ctx.node.name, **counts, "findings": [_finding(result) for result in results]}
+    return {**own, "peers": reports}
+
+
+async def _of_peers(ctx: ControlContext) -> list[Row]:
+    error = "this node is paired with no other node"
+    try:
+        if reports := await ctx.call(ExaminePeers()):
+            return reports
+    except NoProvider:
+        error = "nothing on this node can ask the others"
+    remedy = "Give both nodes an [xmlrpc_sync] table and pair them ('appliance pair'), or run the doctor on each."
+    return [unexamined("the other nodes", "", error, remedy)]
 
 
 async def metrics(ctx: ControlContext) -> Row:
     """All metrics in Prometheus' text format."""
     return {"exposition": ctx.appliance.metrics.exposition()}
-
-
-def _finding(result: Result) -> Row:
-    finding = result.finding
-    return {
-        "check": result.name,
-        "plugin": result.plugin,
-        "health": finding.health.value,
-        "what": finding.what,
-        "why": finding.why,
-        "fix": finding.fix,
-        "duration_s": result.duration_s,
-    }
 
 
 def _render_services(rows: list[Row]) -> str:
@@ -180,6 +184,18 @@ def _render_alarms(rows: list[Row]) -> str:
 
 
 def _render_doctor(report: Row) -> str:
+    if not report["peers"]:
+        return _render_report(report)
+    parts = []
+    for each in (report, *report["peers"]):
+        if each.get("error"):
+            parts.append(f"{each['node']}:\nFAIL  {each['error']}\n      -> {each['remedy']}")
+        else:
+            parts.append(f"{each['node']}:\n{_render_report(each)}")
+    return "\n\n".join(parts)
+
+
+def _render_report(report: Row) -> str:
     lines = []
     for finding in report["findings"]:
         lines.append(f"{MARKS[finding['health']]}  {finding['plugin']}/{finding['check']}: {finding['what']}")
@@ -219,6 +235,7 @@ COMMANDS = (
     Command(
         path=("doctor",), help="Look for problems, each with its remedy; exit 1 if one is serious.", run=doctor,
         reads=True, render=_render_doctor,
+        arguments=(Argument(name="--peers", flag=True, help="examine the paired nodes, too, from here"),),
     ),
     Command(
         path=("metrics",), help="All metrics in Prometheus' text format.", run=metrics, reads=True,

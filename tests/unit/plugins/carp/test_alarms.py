@@ -35,6 +35,15 @@ def test_a_cleared_alarm_is_withdrawn_at_once() -> None:
     assert (gone.key, gone.active) == (raised.key, False)
 
 
+def test_only_alarms_about_refused_adverts_of_that_source_count_as_refusals() -> None:
+    book = AlarmBook()
+    book.saw(Trouble.BAD_AUTH, 0.0, interface="lan", vhid=1, source="192.168.1.3")
+    book.saw(Trouble.LOOP, 0.0, interface="lan", vhid=2, source="192.168.1.3")
+    assert book.is_about("lan", 1, "192.168.1.3")
+    assert not book.is_about("lan", 2, "192.168.1.3")
+    assert not book.is_about("lan", 1, "192.168.1.4")
+
+
 def test_forged_sources_do_not_fill_the_memory() -> None:
     book = AlarmBook()
     raised = [book.saw(Trouble.BAD_AUTH, 0.0, interface="lan", vhid=1, source=str(n)) for n in range(ALARMS_MAX + 9)]

@@ -57,9 +57,9 @@ class Patient:
         return self.files.get(path, "")
 
 
-def found(name: str, patient: Patient, *, interfaces: bool = True) -> Finding:
+def found(name: str, patient: Patient, *, interfaces: bool = True, **carp: Any) -> Finding:
     """The finding of one check, within its own deadline."""
-    tables: dict[str, Any] = {"carp": CarpConfig.model_validate({"password": "secret", "vip": VIPS})}
+    tables: dict[str, Any] = {"carp": CarpConfig.model_validate({"password": "secret", "vip": VIPS} | carp)}
     if interfaces:
         tables["interfaces"] = INTERFACES
     (check,) = [each for each in checks(Config(tables, node=NodeTable(name="fw1"))) if each.name == name]
@@ -88,7 +88,7 @@ def arp_ignore(lan: str, wan: str) -> dict[str, str]:
 def test_the_names_are_unique_and_every_check_says_what_it_looks_at() -> None:
     config = Config({"carp": CarpConfig(), "interfaces": INTERFACES}, node=NodeTable(name="fw1"))
     made = checks(config)
-    assert len({each.name for each in made}) == len(made) == 4
+    assert len({each.name for each in made}) == len(made) == 9
     assert all(each.help.endswith(".") for each in made)
 
 
@@ -99,15 +99,77 @@ def test_a_service_that_does_not_answer_fails_with_a_remedy(answer: str | None) 
     assert "show services" in finding.fix
 
 
-def test_adverts_that_failed_authentication_are_told_with_their_number(rig: Rig) -> None:
-    assert found("carp-service", Patient(answer=report(rig.station, rig.now))).health is Health.OK
+def test_adverts_that_are_not_believed_are_alarms_and_forgotten_when_they_end(rig: Rig) -> None:
     stranger = Peer()
     for host in stranger.hosts.values():
         host.voice.key = Key("other", host.settings.vhid, host.settings.all_addresses)
     rig.take("lan", stranger.advert(), stranger.advert())
-    finding = found("carp-service", Patient(answer=report(rig.station, rig.now)))
-    assert (finding.health, finding.what) == (Health.WARN, "2 adverts failed authentication since start")
-    assert "compare the two configurations" in finding.fix
+    assert found("carp-service", Patient(answer=report(rig.station, rig.now))).health is Health.OK
+    assert rig.station.herald.alarms.standing
+
+
+STATUS: dict[str, Any] = {
+    "enabled": True, "maintenance": False, "resigned": False, "demotion": 0, "reasons": [],
+    "vips": [{
+        "name": "lan", "state": "BACKUP", "since": "2020-01-01T00:00:00.000Z", "advskew": 0, "reason": "r",
+        "peers": [{"address": "192.168.1.3", "advskew": 0, "last_seen_ms": 1}],
+    }],
+}  # fmt: skip
+
+
+def reason(name: str, weight: int = 240) -> dict[str, Any]:
+    return {"name": name, "weight": weight, "since": "2020-01-01T00:00:00.000Z"}
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("link:wan", "cable"),
+        ("maintenance", "ha maintenance off"),
+        ("switchover", "ha enable"),
+        ("service:pfsync/replicator", "show services"),
+        ("gateway:wan_gw", "show gateways"),
+        ("bulk", "show pfsync"),
+        ("a plugin's own", "show ha"),
+    ],
+)
+def test_every_demotion_is_named_with_its_own_remedy(name: str, remedy: str) -> None:
+    finding = found("carp-demotion", Patient(answer=STATUS | {"reasons": [reason(name)], "demotion": 240}))
+    assert (finding.health, finding.what) == (Health.WARN, f"this node is demoted: {name} 240")
+    assert remedy in finding.fix
+    assert found("carp-demotion", Patient(answer=STATUS)).health is Health.OK
+
+
+def test_a_node_that_is_disabled_is_told_how_to_be_enabled() -> None:
+    finding = found("carp-demotion", Patient(answer=STATUS | {"enabled": False}))
+    assert (finding.health, "ha enable" in finding.fix) == (Health.WARN, True)
+
+
+def test_a_primary_that_stays_backup_for_no_reason_is_told_who_goes_before_it() -> None:
+    finding = found("carp-preferred", Patient(answer=STATUS))
+    assert finding.health is Health.WARN
+    assert finding.what == "this primary is BACKUP of lan (192.168.1.3 advertises advskew 0)"
+    assert "lowest advskew" in finding.fix
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"demotion": 240},
+        {"resigned": True},
+        {"vips": [STATUS["vips"][0] | {"state": "MASTER"}]},
+        {"vips": [STATUS["vips"][0] | {"since": "2999-01-01T00:00:00.000Z"}]},
+    ],
+)
+def test_a_primary_with_a_reason_to_wait_is_left_alone(change: dict[str, Any]) -> None:
+    assert found("carp-preferred", Patient(answer=STATUS | change)).health is Health.OK
+
+
+@pytest.mark.parametrize(("interface", "health"), [("lan", Health.WARN), ("sync", Health.OK)])
+def test_a_sync_interface_with_virtual_hosts_is_named(interface: str, health: Health) -> None:
+    finding = found("carp-sync-link", Patient(), sync_interface=interface)
+    assert finding.health is health
+    assert ("virtual hosts lan, two" in finding.what) is (health is Health.WARN)
 
 
 def test_roles_that_disagree_are_named() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import trio
 
 from appliance.errors import ApplianceError
+from appliance.events import Health
 from appliance.net.rtfacts import LinkInfo
 from appliance.plugin import NoProvider
 from appliance.testing.conformance import check_plugin
@@ -48,8 +51,14 @@ def test_people_see_a_table_and_what_is_wrong() -> None:
 class _Answers:
     """A command's or check's context whose service answers with a document, or is absent."""
 
-    def __init__(self, answer: dict[str, object] | None) -> None:
+    def __init__(self, answer: dict[str, object] | None, links: str = "") -> None:
         self._answer = answer
+        self._links = links
+
+    async def output(self, *argv: str) -> str:
+        await trio.lowlevel.checkpoint()
+        assert argv == ("ip", "-j", "-d", "link", "show")
+        return self._links
 
     async def call(self, request: object) -> dict[str, object]:
         await trio.lowlevel.checkpoint()
@@ -72,15 +81,29 @@ def test_an_unknown_interface_and_an_absent_service_are_clear_errors() -> None:
     trio.run(main)
 
 
+PORT = '[{"ifname": "wan0", "master": "br0", "linkinfo": {"info_slave_kind": "bridge"}}]'
+
+
+@pytest.mark.parametrize(("ports", "stp", "health"), [(2, 0, Health.WARN), (2, 1, Health.OK), (1, 0, Health.OK)])
+def test_a_bridge_of_several_ports_needs_spanning_tree(ports: int, stp: int, health: Health) -> None:
+    bridge = {"ifname": "wan0", "linkinfo": {"info_kind": "bridge", "info_data": {"stp_state": stp}}}
+    links = [bridge, *({"ifname": f"eth{number}", "master": "wan0"} for number in range(ports))]
+    answers = _Answers(shown(), json.dumps(links))
+    finding = trio.run(checks.bridges, answers)
+    assert finding.health is health
+    assert bool(finding.fix) is (health is not Health.OK)
+
+
 def test_checks_name_what_is_wrong_and_what_to_do() -> None:
     async def main() -> None:
-        there, absent = _Answers(shown()), _Answers(None)
+        there, absent = _Answers(shown(), PORT), _Answers(None)
         findings = {check.name: await check.run(there) for check in checks.CHECKS}  # type: ignore[arg-type]
         assert {name: finding.health.value for name, finding in findings.items()} == dict.fromkeys(findings, "fail")
         assert findings["interfaces-links"].what == "no link: wan (wan0)"
         assert "dmz lacks fd00::1/64; wan lacks the route to default" in findings["interfaces-addresses"].what
+        assert findings["interfaces-bridges"].what == "bridged: wan (wan0) is a port of br0"
         assert "net.ipv4.ip_forward is 0" in findings["interfaces-forwarding"].what
-        for check in checks.CHECKS[:3]:
+        for check in checks.CHECKS[:4]:
             assert (await check.run(absent)).what == "the interfaces service does not run"  # type: ignore[arg-type]
 
     trio.run(main)

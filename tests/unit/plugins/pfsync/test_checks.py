@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from appliance.config import Config
+from appliance.config import Config, Model, VirtualHost
 from appliance.config.model import NodeTable
 from appliance.events import Event, Health, PeerChanged, Request
 from appliance.plugin import Finding, Node, NoProvider
@@ -75,8 +75,30 @@ def peer(*, alive: bool) -> PeerChanged:
 
 
 def test_the_names_are_unique_and_every_check_says_what_it_looks_at() -> None:
-    assert len(CHECKS) == 4
+    assert len(CHECKS) == 5
     assert all(each.help.endswith(".") for each in CHECKS.values())
+
+
+class Hosts(Model):
+    """A table with one virtual host, on this interface."""
+
+    interface: str
+
+    def virtual_hosts(self) -> dict[str, VirtualHost]:
+        return {"lan": VirtualHost(name="lan", interface=self.interface, vhid=1, addresses=())}
+
+
+@pytest.mark.parametrize(("interface", "health"), [("sync", Health.WARN), ("lan", Health.OK)])
+def test_a_link_that_is_shared_with_clients_is_named(interface: str, health: Health) -> None:
+    config = Config({**TABLES, "carp": Hosts(interface=interface)}, node=NodeTable(name="fw1"))
+    (check,) = [each for each in checks(config) if each.name == "pfsync-link"]
+
+    async def main() -> Finding:
+        return await check.run(Patient())
+
+    finding = trio.run(main)
+    assert finding.health is health
+    assert ("virtual hosts lan" in finding.what) is (health is Health.WARN)
 
 
 @pytest.mark.parametrize("name", ["pfsync-service", "pfsync-secured", "pfsync-peer"])

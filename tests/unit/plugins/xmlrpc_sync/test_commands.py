@@ -10,14 +10,19 @@ import trio
 
 from appliance.errors import ApplianceError
 from appliance.events import Event, Health
-from appliance.plugin import Node, NoProvider
+from appliance.events.config import ConfigState, GetConfig, Hidden
+from appliance.plugin import Finding, Node, NoProvider
 from appliance_xmlrpc_sync import checks, commands
 from appliance_xmlrpc_sync.events import GetReceived
+from appliance_xmlrpc_sync.facts import utc_offset_s
 from appliance_xmlrpc_sync.requests import DiffSync, GetSync, SyncNow
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 
-ROW: dict[str, Any] = {"name": "fw2", "state": "in-sync", "error": None, "remedy": None, "why": "", "skew_s": 0.2}
+ROW: dict[str, Any] = {
+    "name": "fw2", "state": "in-sync", "error": None, "remedy": None, "why": "", "skew_s": 0.2, "utc_offset_s": None,
+    "addresses": {"lan": ["192.168.1.3/24"], "wan": ["198.51.100.202/24", "fe80::3/64"], "own": ["10.9.9.9/24"]},
+}  # fmt: skip
 SENDING: dict[str, Any] = {"role": "primary", "state": "in-sync", "peer": "fw2", "error": None, "peers": [ROW]}
 IDLE: dict[str, Any] = {"role": "secondary", "state": "off", "peer": "", "error": None, "remedy": None, "peers": []}
 
@@ -156,6 +161,31 @@ async def test_doctor_compares_clocks(skew: float, health: Health) -> None:
     assert finding.health is health
 
 
-@pytest.mark.parametrize("run", [checks.peers_are_in_sync, checks.clocks_agree])
+async def test_doctor_compares_time_zones() -> None:
+    there = {**ROW, "utc_offset_s": utc_offset_s() + 7200}
+    finding = await checks.clocks_agree(Inside({GetSync: {**SENDING, "peers": [there]}}))
+    assert (finding.health, finding.what) == (Health.WARN, "the time zone of fw2 is 2 h ahead")
+    assert "timedatectl" in finding.fix
+    same = {**ROW, "utc_offset_s": utc_offset_s()}
+    assert (await checks.clocks_agree(Inside({GetSync: {**SENDING, "peers": [same]}}))).health is Health.OK
+
+
+async def networks(**addresses: str) -> Finding:
+    own = {name: (text, "fe80::2/64") for name, text in addresses.items()}
+    state = ConfigState(revision=1, text=Hidden(""), unconfirmed_s=None, addresses=own, schemas={})
+    return await checks.networks_agree(Inside({GetSync: SENDING, GetConfig: state}))
+
+
+async def test_doctor_finds_swapped_interfaces_and_other_masks() -> None:
+    assert (await networks(lan="192.168.1.2/24", wan="198.51.100.201/24")).health is Health.OK
+    mask = await networks(lan="192.168.1.2/25", wan="198.51.100.201/24")
+    assert (mask.health, mask.what) == (Health.FAIL, "lan is 192.168.1.0/24 on fw2, 192.168.1.0/25 here")
+    swapped = await networks(wan="192.168.1.2/24", lan="198.51.100.201/24")
+    assert "lan is 192.168.1.0/24 on fw2, 198.51.100.0/24 here" in swapped.what
+    assert "wan is 198.51.100.0/24 on fw2, 192.168.1.0/24 here" in swapped.what
+    assert swapped.fix
+
+
+@pytest.mark.parametrize("run", [checks.peers_are_in_sync, checks.clocks_agree, checks.networks_agree])
 async def test_doctor_says_when_the_service_does_not_answer(run: Any) -> None:
     assert (await run(Inside())).health is Health.FAIL

@@ -151,4 +151,4 @@ async def test_every_method_that_is_served_is_documented_and_no_other(pair: Star
             assert refused.code == FaultCode.PARAMETERS, name
         assert (await fault(paired, "pair", {})).code == FaultCode.NO_METHOD, "it has a port of its own"
     served = Methods.__new__(Methods).table()
-    assert documented == {"rotate", *(method.removeprefix("appliance.") for method in served)}
+    assert documented == {"rotate", "doctor", *(method.removeprefix("appliance.") for method in served)}

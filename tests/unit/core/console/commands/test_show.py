@@ -17,7 +17,8 @@ from appliance.console.commands.show import (
 from appliance.console.grammar import Grammar
 from appliance.console.render import render
 from appliance.control.context import ControlContext
-from appliance.events import Alarm, Event, Health, Status
+from appliance.events import Alarm, Event, Health, Request, Status
+from appliance.events.doctor import ExaminePeers, unexamined
 from appliance.plugin import Check, Finding, Probe
 
 
@@ -112,6 +113,41 @@ def test_metrics_are_the_text_prometheus_reads(make_node: Any) -> None:
         node.metrics.scoped("carp").counter("adverts_sent", "Adverts sent").inc()
         data = await metrics(ControlContext(node))
         assert screen("metrics", data).endswith("\nappliance_carp_adverts_sent_total 1")
+
+    run(main)
+
+
+def test_the_doctor_examines_the_paired_nodes_from_one(make_node: Any) -> None:
+    async def main() -> None:
+        node = make_node()
+        row = {"check": "x", "plugin": "p", "health": "fail", "what": "w", "why": "y", "fix": "f", "duration_s": 0.1}
+        sick = {"node": "fw2", "address": "a", "error": None, "remedy": None, "ok": 0, "warn": 0, "fail": 1}
+        gone = unexamined("fw3", "b", "it is off", "Start it.")
+
+        async def peers(_: Request[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+            return [{**sick, "findings": [row]}, gone]
+
+        with node.bus.serve(ExaminePeers, peers, source="xmlrpc-sync/listener"):
+            alone = ControlContext(node)
+            assert (await doctor(alone))["peers"] == []
+            assert alone.exit_code == 0
+            context = ControlContext(node)
+            report = await doctor(context, peers=True)
+        assert context.exit_code == 1
+        text = screen("doctor", report)
+        assert "fw1:\nok    core/plugins:" in text
+        assert "fw2:\nFAIL  p/x: w\n      because y\n      -> f" in text
+        assert text.endswith("fw3:\nFAIL  it is off\n      -> Start it.")
+
+    run(main)
+
+
+def test_without_a_way_to_the_others_the_doctor_says_so_and_examines_this_node(make_node: Any) -> None:
+    async def main() -> None:
+        context = ControlContext(make_node())
+        report = await doctor(context, peers=True)
+        assert (report["ok"], context.exit_code) == (4, 1)
+        assert report["peers"][0]["error"] == "nothing on this node can ask the others"
 
     run(main)
 
