@@ -21,6 +21,8 @@ DRIVEN_BY = {
     "core/plugin/node.py": "unit/core/config/test_model.py",
     # Parts of one mechanism that are tested together, through its front.
     "core/plugin/ruleset.py": "unit/core/net/test_ruleset.py",
+    "core/lab/drill_commands.py": "netns/lab/test_drill.py",
+    "core/lab/rehearsals.py": "netns/lab/test_drill.py",
     "core/lab/pairing.py": "netns/sync/test_push.py",
     "core/console/shell/verbs.py": "unit/core/console/shell/test_editor.py",
     "core/events/config.py": "unit/core/host/test_sharing.py",

@@ -87,7 +87,7 @@ class Demo:
 
     def run(self) -> int:
         """Exit status: 0 when every step happened, 1 when one did not, 130 when interrupted."""
-        previous = signal.signal(signal.SIGTERM, _as_interrupt)
+        previous = signal.signal(signal.SIGTERM, as_interrupt)
         try:
             self._play()
         except KeyboardInterrupt:
@@ -246,7 +246,7 @@ class Demo:
 
     def _clean_up(self) -> bool:
         """Takes everything down; whether nothing is left."""
-        with _uninterrupted():
+        with uninterrupted():
             running = self._lab.processes()
             if self._lab.keep_logs is not None:
                 print(f"\nLogs are kept in {self._lab.keep_logs / self._lab.name}.")
@@ -287,12 +287,13 @@ def _require(happened: bool, otherwise: str) -> None:
         raise DemoError(otherwise, hint="Run it with --keep-logs DIR to see the nodes' logs.")
 
 
-def _as_interrupt(number: int, frame: object) -> None:
+def as_interrupt(number: int, frame: object) -> None:
+    """A signal handler: TERM ends in an orderly way, as Ctrl-C does."""
     raise KeyboardInterrupt
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """An impatient second Ctrl-C must not leave anything behind."""
     previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
 NS_PER_MS = 1_000_000
+SLICE_MS = 100
+"""Resolution of losses over time: short enough to show a takeover, long enough for a hundred datagrams."""
 SURVIVAL_WINDOW_MS = 500
 """A probe survived when something was answered in its last half second."""
 
@@ -51,6 +54,8 @@ class ProbeResult:
     """How late the sender itself was at worst: a busy machine, not the network under test."""
     received_bytes: int = 0
     seconds: float = 0.0
+    loss_percent: tuple[int, ...] = ()
+    """Share that was lost of what was sent in each `SLICE_MS`; numbered packets only."""
 
     def to_json(self) -> dict[str, object]:
         """Plain data."""
@@ -61,7 +66,8 @@ class ProbeResult:
         """The inverse of `to_json`; unknown keys are ignored."""
         known = {field.name for field in fields(cls)}
         values = {key: value for key, value in data.items() if key in known}
-        return cls(**(values | {"kind": ProbeKind(values["kind"])}))
+        parsed = {"kind": ProbeKind(values["kind"]), "loss_percent": tuple(values.get("loss_percent", ()))}
+        return cls(**(values | parsed))
 
     def sentence(self) -> str:
         """For people."""
@@ -113,3 +119,13 @@ def losses(sent_ns: Sequence[int], answers: Sequence[int], end_ns: int) -> Losse
         gap_start_ns=longest_start,
         survived=survived,
     )
+
+
+def loss_over_time(sent_ns: Sequence[int], answers: Sequence[int]) -> tuple[int, ...]:
+    """Percent of the packets of each `SLICE_MS` since the first that were never answered; 0 where none was sent."""
+    if not sent_ns:
+        return ()
+    places = [(sent - sent_ns[0]) // (SLICE_MS * NS_PER_MS) for sent in sent_ns]
+    sent = Counter(places)
+    lost = Counter(place for place, answered in zip(places, answers, strict=True) if not answered)
+    return tuple(round(100 * lost[place] / sent[place]) if sent[place] else 0 for place in range(places[-1] + 1))

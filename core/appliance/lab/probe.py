@@ -21,7 +21,7 @@ import time
 from array import array
 from collections.abc import Callable
 
-from appliance.lab.measure import NS_PER_MS, SURVIVAL_WINDOW_MS, ProbeKind, ProbeResult, losses
+from appliance.lab.measure import NS_PER_MS, SURVIVAL_WINDOW_MS, ProbeKind, ProbeResult, loss_over_time, losses
 
 UDP_PORT = 7001
 ECHO_PORT = 7002
@@ -129,6 +129,7 @@ class Pump:
             late_ms=self._late_ns / NS_PER_MS,
             received_bytes=0,
             seconds=(end - start) / 1e9,
+            loss_percent=loss_over_time(self._sent[: self._total], self._answers[: self._total]),
         )
 
     def _send_all(self, start: int, stop: Stop) -> None:

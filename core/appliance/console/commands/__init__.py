@@ -20,6 +20,7 @@ LOCAL_HEADS = {
     "plugin": ("appliance.console.commands.plugin",),
     "capture": ("appliance.console.commands.capture",),
     "lab": ("appliance.lab.commands",),
+    "drill": ("appliance.lab.drill_commands",),
 }
 """First words of commands that run in the calling process, and where they are."""
 

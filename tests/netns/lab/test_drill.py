@@ -1,0 +1,112 @@
+"""A drill measures what it rehearses, and the cluster is afterwards as it was, however it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.lab import Lab, NodeSettings, Topology
+from appliance.lab.lab import unique_name
+from appliance.lab.rehearsals import REHEARSALS
+
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
+
+SETTLE_S = 40.0
+DRILL_S = 80
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """A firewall cluster with fw1 as MASTER of everything."""
+    with Lab(Topology(name=unique_name("r")), settings=NodeSettings(pfsync={}, firewall=True)) as built:
+        built.wait_settled("fw1", deadline_s=SETTLE_S)
+        yield built
+
+
+def start(lab: Lab, *options: str) -> subprocess.Popen[str]:
+    program = "import sys; from appliance.cli import main; sys.exit(main())"
+    return subprocess.Popen(
+        [sys.executable, "-u", "-c", program, "drill", "--lab", "--name", lab.name, "--json", *options],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def drilled(lab: Lab, *options: str) -> tuple[int, dict[str, Any]]:
+    process = start(lab, *options)
+    said, problems = process.communicate(timeout=DRILL_S)
+    assert said, problems
+    return process.returncode, json.loads(said)
+
+
+def is_as_it_was(lab: Lab) -> None:
+    assert not lab.faults_in_force()
+    assert all(lab.has_power(node) for node in lab.topology.node_names)
+    lab.wait_settled("fw1", deadline_s=SETTLE_S)
+    for seen in lab.view().values():
+        assert (seen["enabled"], seen["maintenance"], seen["resigned"], seen["demotion"]) == (True, False, False, 0)
+
+
+def test_what_a_client_lost_is_measured_and_reported(lab: Lab, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    status, report = drilled(lab, "--only", "switchover,unplug-wan,power-off", "--report", str(page))
+    assert (status, report["passed"], report["restored"]) == (0, True, True)
+    planned, cable, power = report["rehearsals"]
+    assert (power["result"], power["why"]) == ("skipped", "not confirmed"), "nobody was there to be asked"
+    for each in (planned, cable):
+        assert [phase["title"] for phase in each["phases"]] == ["it happens", "it is put back"]
+        for phase in each["phases"]:
+            assert {probe["kind"] for probe in phase["probes"]} == {"udp", "ping", "download", "interactive"}
+            assert all(probe["survived"] for probe in phase["probes"])
+    udp = cable["phases"][0]["probes"][0]
+    assert udp["lost"] > 0
+    assert max(udp["loss_percent"]) > 0
+    assert page.read_text().count("<svg") == 8
+    is_as_it_was(lab)
+
+
+@pytest.mark.parametrize("name", ["maintenance", "unplug-lan"])
+def test_interrupted_in_the_middle_everything_is_put_back(lab: Lab, name: str) -> None:
+    process = start(lab, "--only", name)
+    try:
+        lab.wait_for(
+            lambda seen: process.poll() is not None or any(vip["state"] == "MASTER" for vip in vips(seen, "fw2")),
+            "it has begun",
+            SETTLE_S,
+        )
+    finally:
+        process.send_signal(signal.SIGINT)
+        said, problems = process.communicate(timeout=DRILL_S)
+    assert process.returncode == 130, problems
+    (only,) = json.loads(said)["rehearsals"]
+    assert (only["result"], json.loads(said)["restored"]) == ("aborted", True)
+    is_as_it_was(lab)
+
+
+def vips(seen: Any, node: str) -> list[dict[str, Any]]:
+    return list(seen.get(node, {}).get("vips", []))
+
+
+def test_a_cluster_that_is_not_well_is_left_alone(lab: Lab) -> None:
+    fault = lab.pull("fw2", "wan")
+    process = start(lab)
+    said, problems = process.communicate(timeout=DRILL_S)
+    lab.undo(fault.name)
+    assert (process.returncode, said) == (1, "")
+    assert "faults in force" in problems
+
+
+def test_unknown_names_and_a_missing_place_are_usage_errors(lab: Lab) -> None:
+    process = start(lab, "--only", "fire")
+    _, problems = process.communicate(timeout=DRILL_S)
+    assert process.returncode == 2
+    assert f"There are: {', '.join(each.name for each in REHEARSALS)}." in problems
