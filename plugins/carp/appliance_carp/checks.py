@@ -99,6 +99,8 @@ REMEDIES = {
     "service": "'appliance show services' says why that service is down.",
     "gateway": "'appliance show gateways' says what its probes meet.",
     "ruleset": "The rules could not be loaded: 'appliance show alarms' says why.",
+    "dhcp": "'appliance show dhcp' says which interface is not served, or whose leases are missing.",
+    "required-plugin": "'appliance show plugins' says why a required plugin does not run.",
     "bulk": "It ends by itself when the states have been received: 'appliance show pfsync'.",
 }
 """By the first word of a demotion's name."""

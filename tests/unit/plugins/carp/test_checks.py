@@ -129,6 +129,8 @@ def reason(name: str, weight: int = 240) -> dict[str, Any]:
         ("switchover", "ha enable"),
         ("service:pfsync/replicator", "show services"),
         ("gateway:wan_gw", "show gateways"),
+        ("dhcp:lan", "show dhcp"),
+        ("required-plugin:carp", "show plugins"),
         ("bulk", "show pfsync"),
         ("a plugin's own", "show ha"),
     ],
