@@ -112,6 +112,11 @@ def guest() -> None:
     run(PYTHON, ROOT / ".ci" / "guest.py", "tests/guest")
 
 
+def image() -> None:
+    """A bootable image: built twice, started under BIOS and UEFI, as a cluster, upgraded."""
+    pytest("tests/image", "--timeout", "600")
+
+
 STAGES: dict[str, Callable[[], None]] = {
     "lint": lint,
     "types": types,
@@ -121,6 +126,7 @@ STAGES: dict[str, Callable[[], None]] = {
     "wheel": wheel,
     "netns": netns,
     "guest": guest,
+    "image": image,
 }
 
 

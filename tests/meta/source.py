@@ -12,6 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "core" / "appliance"
 PLUGINS = tuple(sorted(path for path in (ROOT / "plugins").glob("*/appliance_*") if (path / "__init__.py").exists()))
+IMAGES = ROOT / "images" / "appliance_images"
+"""A plugin too, but one that may look into the core: it builds what the core runs in."""
 EXAMPLES = tuple(sorted(path for path in (ROOT / "examples").glob("*/appliance_*") if (path / "__init__.py").exists()))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.meta.source import CORE, EXAMPLES, PLUGINS, ROOT, imports, inside, python_files
+from tests.meta.source import CORE, EXAMPLES, IMAGES, PLUGINS, ROOT, imports, inside, python_files
 
 PUBLIC = (
     "appliance.plugin",
@@ -66,13 +66,13 @@ def test_plugins_import_only_what_is_public(package: Path) -> None:
 
 @pytest.mark.parametrize("package", [*PLUGINS, *EXAMPLES], ids=lambda path: path.name)
 def test_plugins_do_not_import_each_other(package: Path) -> None:
-    others = [other.name for other in (*PLUGINS, *EXAMPLES) if other != package]
+    others = [other.name for other in (IMAGES, *PLUGINS, *EXAMPLES) if other != package]
     wrong = [str(found) for path in python_files(package) for found in imports(path) if inside(found.module, *others)]
     assert wrong == []
 
 
 def test_core_imports_no_plugin() -> None:
-    names = [package.name for package in (*PLUGINS, *EXAMPLES)]
+    names = [package.name for package in (IMAGES, *PLUGINS, *EXAMPLES)]
     assert [str(found) for path in python_files(CORE) for found in imports(path) if inside(found.module, *names)] == []
 
 
@@ -97,7 +97,7 @@ def test_third_party_packages_stay_at_home(package: str) -> None:
 
     wrong = [
         str(found)
-        for path in python_files(CORE, *PLUGINS, *EXAMPLES)
+        for path in python_files(CORE, IMAGES, *PLUGINS, *EXAMPLES)
         if not at_home(path)
         for found in imports(path)
         if inside(found.module, package)

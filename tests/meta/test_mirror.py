@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.meta.source import CORE, PLUGINS, ROOT, python_files
+from tests.meta.source import CORE, IMAGES, PLUGINS, ROOT, python_files
 
 TESTS = ROOT / "tests"
 UNIT = TESTS / "unit"
@@ -37,6 +37,17 @@ DRIVEN_BY = {
     "core/net/namespace.py": "netns/kit/test_netlab.py",
     "core/net/nftset.py": "netns/net/test_nft.py",
     "core/net/rtfacts.py": "unit/core/net/test_rtmessages.py",
+    # Thin layers above tools: tested with the image that they make, and the machine that runs it.
+    "images/build.py": "image/test_build.py",
+    "images/bundle.py": "unit/images/test_slots.py",
+    "images/commands.py": "image/test_build.py",
+    "images/initramfs.py": "image/test_boot.py",
+    "images/inspect.py": "image/test_build.py",
+    "images/plugin.py": "meta/test_citizens.py",
+    "images/rootfs.py": "image/test_build.py",
+    "images/session.py": "unit/images/test_qemu.py",
+    "images/system.py": "image/test_build.py",
+    "images/tools.py": "unit/images/test_disk.py",
     "plugins/carp/answers.py": "unit/plugins/carp/test_machine.py",
     "plugins/carp/demotion.py": "unit/plugins/carp/test_machine.py",
     "plugins/carp/election.py": "unit/plugins/carp/test_machine.py",
@@ -76,6 +87,7 @@ def expected() -> dict[str, Path]:
     wanted: dict[str, Path] = {}
     for package, folder in [
         (CORE, UNIT / "core"),
+        (IMAGES, UNIT / "images"),
         *((path, UNIT / "plugins" / path.parent.name.replace("-", "_")) for path in PLUGINS),
     ]:
         for path in python_files(package):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.meta.source import CORE, EXAMPLES, PLUGINS, ROOT, imports, python_files
+from tests.meta.source import CORE, EXAMPLES, IMAGES, PLUGINS, ROOT, imports, python_files
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -26,12 +26,12 @@ def run_python(code: str) -> str:
 
 def test_the_wheel_contains_every_plugin() -> None:
     listed = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    assert sorted(listed) == sorted(["core/appliance", *(str(path.relative_to(ROOT)) for path in PLUGINS)])
+    assert sorted(listed) == sorted(["core/appliance", *(str(path.relative_to(ROOT)) for path in (IMAGES, *PLUGINS))])
 
 
 def test_every_plugin_has_an_entry_point_named_after_its_folder() -> None:
     declared = PYPROJECT["project"]["entry-points"]["appliance.plugins"]
-    assert sorted(declared) == sorted(path.parent.name for path in PLUGINS)
+    assert sorted(declared) == sorted(path.parent.name for path in (IMAGES, *PLUGINS))
 
 
 def test_every_entry_point_loads() -> None:
@@ -40,12 +40,12 @@ def test_every_entry_point_loads() -> None:
         run_python(f"from {module} import {name}; {name}()")
 
 
-@pytest.mark.parametrize("package", [CORE, *PLUGINS, *EXAMPLES], ids=lambda path: path.name)
+@pytest.mark.parametrize("package", [CORE, IMAGES, *PLUGINS, *EXAMPLES], ids=lambda path: path.name)
 def test_packages_say_that_they_are_typed(package: Path) -> None:
     assert (package / "py.typed").exists()
 
 
-@pytest.mark.parametrize("package", [*PLUGINS, *EXAMPLES], ids=lambda path: path.name)
+@pytest.mark.parametrize("package", [IMAGES, *PLUGINS, *EXAMPLES], ids=lambda path: path.name)
 def test_every_plugin_has_a_readme_beside_its_package(package: Path) -> None:
     assert len((package.parent / "README.md").read_text()) > 500
 
@@ -60,10 +60,10 @@ def test_third_party_imports_are_declared() -> None:
         ]
     }
     owners = packages_distributions()
-    own = {"appliance", *(path.name for path in PLUGINS)}
+    own = {"appliance", *(path.name for path in (IMAGES, *PLUGINS))}
     wrong = [
         str(found)
-        for path in python_files(CORE, *PLUGINS)
+        for path in python_files(CORE, IMAGES, *PLUGINS)
         for found in imports(path)
         if (top := found.module.partition(".")[0]) not in own | sys.stdlib_module_names
         and not declared & {name.lower().replace("_", "-") for name in owners.get(top, [])}
@@ -99,7 +99,7 @@ def test_the_command_line_starts_without_the_heavy_packages() -> None:
 def test_every_module_imports_without_a_warning() -> None:
     names = [
         ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")
-        for package in (CORE, *PLUGINS)
+        for package in (CORE, IMAGES, *PLUGINS)
         for path in python_files(package)
         if path.stem != "__main__"
     ]

@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from appliance.errors import UsageError
 from appliance.plugin.contributions import Argument, Command
 
-SHORT = {"-c": "--config", "-s": "--socket", "-h": "--help"}
+SHORT = {"-c": "--config", "-o": "--output", "-s": "--socket", "-h": "--help"}
 """The only short options there are."""
 GLOBAL = (
     Argument(name="--json", flag=True, help="print JSON of the documented shape"),

@@ -62,6 +62,7 @@ def test_the_bundled_plugins_are_installed() -> None:
         "dhcp-failover",
         "firewall",
         "gateways",
+        "images",
         "interfaces",
         "lagg",
         "metrics",

@@ -1,0 +1,1 @@
+"""Bootable images: built from a configuration and the chosen plugins, started in qemu, upgraded slot by slot."""

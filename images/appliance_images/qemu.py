@@ -1,0 +1,239 @@
+"""Virtual machines that run an image: how qemu is started, its serial console, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from appliance.errors import ApplianceError
+from appliance_images.tools import complaint, environment, missing, run
+
+QEMU = "qemu-system-x86_64"
+OVMF_CODE, OVMF_VARS = Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+FW_CFG = "opt/org.appliance/config"
+MEMORY_MB = 640
+CPU = "max,la57=off"
+"""What a current wheel of numpy needs; without a fifth level of page tables, which costs emulation time."""
+FIRST_NIC_SLOT = 8
+"""PCI slot of the first network card: the guest calls it ens8, the next ens9, and so on."""
+CONNECT_S = 20.0
+OUTPUT_MAX = 4 << 20
+"""Characters of console output that are remembered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """What a virtual machine is made of."""
+
+    disk: Path
+    folder: Path
+    """For its sockets and what it writes; the disk itself stays as it is."""
+    name: str = "node"
+    uefi: bool = False
+    netdevs: Sequence[str] = ()
+    """Back ends, in the order of the cards: ``user,id=net0`` and so on with the identities net0, net1, …"""
+    config: Path | None = None
+    """Given to the guest by fw_cfg."""
+    disks: Sequence[Path] = ()
+    """Further disks, raw, read only."""
+    kvm: bool = False
+    overlay: Path | None = None
+    """A disk of an earlier machine that goes on; else a fresh layer above `disk`."""
+
+
+def command(hardware: Hardware) -> list[str]:
+    """How qemu is started; its overlay and firmware variables must exist in the folder."""
+    folder, name = hardware.folder, hardware.name
+    accelerators = ["-accel", "kvm"] if hardware.kvm else []
+    argv = [
+        QEMU, "-name", name, *accelerators, "-accel", "tcg,thread=multi,tb-size=256", "-cpu", CPU, "-smp", "2",
+        "-m", str(MEMORY_MB), "-display", "none", "-nodefaults", "-no-user-config", "-device", "VGA",
+        "-chardev", f"socket,id=serial,path={console_path(hardware)},server=on,wait=off",
+        "-serial", "chardev:serial", "-device", "virtio-rng-pci,addr=5",
+        "-drive", f"if=none,id=system,file={overlay_path(hardware)},format=qcow2,cache=unsafe",
+        "-device", "virtio-blk-pci,drive=system,addr=4,bootindex=0",
+    ]  # fmt: skip
+    if hardware.uefi:
+        argv += ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}"]
+        argv += ["-drive", f"if=pflash,unit=1,format=raw,file={folder / f'{name}.vars'}"]
+    for number, disk in enumerate(hardware.disks):
+        argv += ["-drive", f"if=none,id=more{number},file={disk},format=raw,readonly=on"]
+        argv += ["-device", f"virtio-blk-pci,drive=more{number}"]
+    for number, netdev in enumerate(hardware.netdevs):
+        card = f"virtio-net-pci,netdev=net{number},addr={FIRST_NIC_SLOT + number:#x},mac={mac(name, number)}"
+        argv += ["-netdev", netdev, "-device", f"{card},romfile="]
+    if hardware.config is not None:
+        argv += ["-fw_cfg", f"name={FW_CFG},file={hardware.config}"]
+    return argv
+
+
+def mac(name: str, number: int) -> str:
+    """A locally administered address that differs by machine and card."""
+    digits = int.from_bytes(name.encode()[-3:].rjust(3, b"\0"), "big")
+    octets = (0x52, 0x54, *digits.to_bytes(3, "big"), number)
+    return ":".join(f"{octet:02x}" for octet in octets)
+
+
+def console_path(hardware: Hardware) -> Path:
+    """The socket of the serial console."""
+    return hardware.folder / f"{hardware.name}.console"
+
+
+def overlay_path(hardware: Hardware) -> Path:
+    """The layer that takes what the machine writes."""
+    return hardware.overlay or hardware.folder / f"{hardware.name}.qcow2"
+
+
+def prepare(hardware: Hardware) -> None:
+    """Make the layer above the disk and the variables of the firmware."""
+    overlay = overlay_path(hardware)
+    if not overlay.exists():
+        kind = "qcow2" if hardware.disk.suffix == ".qcow2" else "raw"
+        backing = ("-b", hardware.disk.resolve(), "-F", kind)
+        run("qemu-img", "create", "-q", "-f", "qcow2", *backing, overlay)
+    variables = hardware.folder / f"{hardware.name}.vars"
+    if hardware.uefi and not variables.exists():
+        try:
+            shutil.copyfile(OVMF_VARS, variables)
+        except OSError as error:
+            raise missing(f"UEFI firmware ({OVMF_VARS})") from error
+
+
+class VirtualMachine:
+    """A running machine with its console. Ends when its block ends."""
+
+    def __init__(self, hardware: Hardware) -> None:
+        self.hardware = hardware
+        self.output = ""
+        """Everything the console has printed."""
+        self._at = 0
+        prepare(hardware)
+        self.began = time.monotonic()
+        try:
+            self._process = subprocess.Popen(
+                command(hardware), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                env=environment(),
+            )  # fmt: skip
+        except FileNotFoundError as error:
+            raise missing(QEMU) from error
+        try:
+            self.console = self._connect()
+        except BaseException:
+            self.kill()
+            raise
+
+    def __enter__(self) -> VirtualMachine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """Cut the power."""
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+        if hasattr(self, "console"):
+            self.console.close()
+
+    def wait_for(self, pattern: str, timeout_s: float) -> re.Match[str]:
+        """The next match on the console after the last one.
+
+        Raises:
+            ApplianceError: It did not come in time, or the machine ended.
+        """
+        end = time.monotonic() + timeout_s
+        while True:
+            found = re.compile(pattern, re.M).search(self.output, self._at)
+            if found is not None:
+                self._at = found.end()
+                return found
+            left = end - time.monotonic()
+            if left <= 0 or not self._read(left):
+                why = f"within {timeout_s:g} s" if left <= 0 else "before the machine ended"
+                raise ApplianceError(
+                    f"{self.hardware.name} did not print {pattern!r} {why}",
+                    hint=f"Its console ended with: {self.output[-1500:]}",
+                )
+
+    def send(self, line: str) -> None:
+        """Type a line."""
+        self.console.settimeout(CONNECT_S)
+        self.console.sendall(line.encode() + b"\r")
+
+    def ask(self, line: str, timeout_s: float) -> str:
+        """What the console prints for a line, until it waits for the next one.
+
+        Raises:
+            ApplianceError: That did not happen in time.
+        """
+        self.send(line)
+        self.wait_for(re.escape(line) + r"\n", timeout_s)
+        start = self._at
+        end = self.wait_for(r"^[a-z0-9.-]+> $", timeout_s)
+        return self.output[start : end.start()]
+
+    def wait_for_write(self, overlay: Path, more_bytes: int, timeout_s: float) -> None:
+        """Until the machine has written so much more to its disk.
+
+        Raises:
+            ApplianceError: It did not, in this time.
+        """
+        start, end = overlay.stat().st_size, time.monotonic() + timeout_s
+        while overlay.stat().st_size < start + more_bytes:
+            left = end - time.monotonic()
+            if left <= 0 or not self._read(min(left, 0.1)):
+                raise ApplianceError(
+                    f"{self.hardware.name} did not write {more_bytes} bytes within {timeout_s:g} s",
+                    hint=f"Its console ended with: {self.output[-1500:]}",
+                )
+
+    def uptime_s(self) -> float:
+        """Seconds since power-on."""
+        return time.monotonic() - self.began
+
+    def _read(self, timeout_s: float) -> bool:
+        """Read what the console prints; false when there will be nothing more."""
+        self.console.settimeout(timeout_s)
+        try:
+            data = self.console.recv(65536)
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+        self.output = self.output + data.decode(errors="replace").replace("\r", "")
+        if len(self.output) > OUTPUT_MAX:
+            dropped = len(self.output) - OUTPUT_MAX // 2
+            self.output, self._at = self.output[dropped:], max(self._at - dropped, 0)
+        return bool(data)
+
+    def _connect(self) -> socket.socket:
+        end = time.monotonic() + CONNECT_S
+        channel = socket.socket(socket.AF_UNIX)
+        while True:
+            with contextlib.suppress(OSError):
+                channel.connect(os.fspath(console_path(self.hardware)))
+                return channel
+            try:
+                self._process.wait(0.02)
+            except subprocess.TimeoutExpired:
+                if time.monotonic() < end:
+                    continue
+            assert self._process.stderr is not None
+            self._process.kill()
+            raise ApplianceError(
+                f"qemu did not start: {complaint(self._process.stderr.read())}",
+                hint="See `appliance image boot --help`.",
+            )

@@ -1,0 +1,205 @@
+"""The two system slots of a running image: what is in them, which one boots, and writing a new system into the other.
+
+A power failure at any moment leaves a machine that boots: the slot to be written is taken out of the boot loader's list
+first, its first megabyte is written last, and only then does the loader hear of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import ApplianceError
+from appliance_images import bundle, grubenv, signing
+from appliance_images.grubenv import BootState
+from appliance_images.tools import run
+
+BOOT_FACTS = Path("/run/appliance-boot")
+"""Written by the first root: slot, disk and partitions this system started from."""
+MOUNT_POINT = Path("/run/appliance-esp")
+NUMBERS = {"a": 3, "b": 4}
+PIECE = 1 << 20
+SQUASHFS_MAGIC = b"hsqs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """The disk this system started from."""
+
+    slot: str
+    esp: str
+    stem: str
+    """Of the names of partitions: ``/dev/vda`` or ``/dev/nvme0n1p``."""
+    mount_point: Path = MOUNT_POINT
+    keys: Path = signing.KEYS_FOLDER
+
+    def device(self, slot: str) -> Path:
+        """The partition of a slot."""
+        return Path(f"{self.stem}{NUMBERS[slot]}")
+
+    def boot_state(self) -> BootState:
+        """What the boot loader goes by."""
+        with self._environment(os.O_RDONLY) as handle:
+            return grubenv.parse(os.pread(handle, grubenv.SIZE, 0))
+
+    def set_boot_state(self, state: BootState) -> None:
+        """Tell the boot loader; on the disk when this returns."""
+        with self._environment(os.O_WRONLY) as handle:
+            # In place and in one piece: GRUB knows this block by its place on the disk.
+            os.pwrite(handle, grubenv.format_block(state), 0)
+            os.fsync(handle)
+
+    @contextmanager
+    def _environment(self, flags: int) -> Iterator[int]:
+        self.mount_point.mkdir(exist_ok=True)
+        mode = "ro" if flags == os.O_RDONLY else "rw,sync"
+        run("mount", "-t", "vfat", "-o", f"{mode},nosuid,nodev,noexec", self.esp, self.mount_point)
+        try:
+            handle = os.open(self.mount_point / "grub/grubenv", flags)
+            try:
+                yield handle
+            finally:
+                os.close(handle)
+        finally:
+            run("umount", self.mount_point)
+
+
+def this_machine(facts: Path = BOOT_FACTS) -> Machine:
+    """The disk this system started from.
+
+    Raises:
+        ApplianceError: It is no image.
+    """
+    try:
+        values = dict(word.split("=", 1) for word in facts.read_text().split())
+        return Machine(slot=values["SLOT"], esp=values["ESP"], stem=values["STEM"])
+    except (OSError, KeyError, ValueError) as error:
+        raise ApplianceError(
+            "this machine does not run from an image, so it has no system slots",
+            hint="Run this on a node that was started from an image; `appliance image build` makes one.",
+        ) from error
+
+
+def add(machine: Machine, file: Path) -> dict[str, Any]:
+    """Write an upgrade into the slot that does not run, and let it boot next.
+
+    Raises:
+        ApplianceError: The signature or the content is wrong, or it does not fit. The running system stays the one
+            that boots.
+    """
+    slot = grubenv.other(machine.slot)
+    with bundle.opened(file, iter(sorted(machine.keys.glob("*.pub")))) as upgrade:
+        machine.set_boot_state(machine.boot_state().blocked(slot))
+        _write(machine.device(slot), upgrade)
+        machine.set_boot_state(machine.boot_state().on_trial(slot))
+        about = upgrade.manifest
+    return {"slot": slot, "version": about["version"], "flavor": about["flavor"], "boots": "next"}
+
+
+def _write(device: Path, upgrade: bundle.Upgrade) -> None:
+    try:
+        handle = os.open(device, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            _write_pieces(handle, upgrade, str(device))
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise ApplianceError(
+            f"{device} cannot be written: {error.strerror}", hint="The running system stays; check the disk."
+        ) from error
+
+
+def _write_pieces(handle: int, upgrade: bundle.Upgrade, device: str) -> None:
+    room = os.lseek(handle, 0, os.SEEK_END)
+    if upgrade.size > room:
+        raise ApplianceError(
+            f"the new system has {upgrade.size} bytes and {device} has room for {room}",
+            hint="Build it with fewer plugins, or flash the whole disk.",
+        )
+    os.pwrite(handle, bytes(PIECE), 0)
+    os.fsync(handle)
+    digest, first, at = hashlib.sha256(), b"", 0
+    while piece := upgrade.slot.read(min(PIECE, upgrade.size - at)):
+        digest.update(piece)
+        if at == 0:
+            first = piece
+        else:
+            os.pwrite(handle, piece, at)
+        at += len(piece)
+    if at != upgrade.size or digest.hexdigest() != upgrade.sha256 or not first.startswith(SQUASHFS_MAGIC):
+        raise ApplianceError(
+            "the system in the file is not the one that was signed", hint="Nothing of it will boot. Get the file again."
+        )
+    os.fsync(handle)
+    os.pwrite(handle, first, 0)
+    os.fsync(handle)
+
+
+def listing(machine: Machine) -> list[dict[str, Any]]:
+    """Both slots: version, whether it runs, whether it boots next, boots left."""
+    state = machine.boot_state()
+    return [
+        {
+            "slot": slot,
+            "version": _version(machine, slot),
+            "running": slot == machine.slot,
+            "next": slot == state.next_slot,
+            "boots_left": state.boots_left(slot),
+        }
+        for slot in grubenv.SLOTS
+    ]
+
+
+def choose(machine: Machine, slot: str) -> dict[str, Any]:
+    """Let this slot boot next and from then on, if it proves healthy.
+
+    Raises:
+        ApplianceError: There is no system in it.
+    """
+    if _version(machine, slot) == "":
+        raise ApplianceError(f"slot {slot} holds no system", hint="`appliance image add FILE` writes one.")
+    state = machine.boot_state()
+    machine.set_boot_state(state.good(slot) if slot == machine.slot else state.on_trial(slot))
+    return {"slot": slot, "boots": "next"}
+
+
+def mark_good(machine: Machine) -> None:
+    """The running system has proved healthy."""
+    state = machine.boot_state()
+    if state != state.good(machine.slot):
+        machine.set_boot_state(state.good(machine.slot))
+
+
+def _version(machine: Machine, slot: str) -> str:
+    """Version of the system in a slot: empty if there is none."""
+    if slot == machine.slot:
+        return _version_in(Path("/usr/lib/appliance/manifest.json"))
+    try:
+        with machine.device(slot).open("rb") as file:
+            if file.read(len(SQUASHFS_MAGIC)) != SQUASHFS_MAGIC:
+                return ""
+    except OSError:
+        return ""
+    place = machine.mount_point.with_name("appliance-slot")
+    place.mkdir(exist_ok=True)
+    try:
+        run("mount", "-t", "squashfs", "-o", "ro,nosuid,nodev,noexec", machine.device(slot), place)
+    except ApplianceError:
+        return ""
+    try:
+        return _version_in(place / "usr/lib/appliance/manifest.json")
+    finally:
+        run("umount", place)
+
+
+def _version_in(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text())["version"])
+    except (OSError, ValueError, KeyError):
+        return "unknown"
