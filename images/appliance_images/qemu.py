@@ -25,6 +25,8 @@ CPU = "max,la57=off"
 """What a current wheel of numpy needs; without a fifth level of page tables, which costs emulation time."""
 FIRST_NIC_SLOT = 8
 """PCI slot of the first network card: the guest calls it ens8, the next ens9, and so on."""
+FIRST_DISK_SLOT = 16
+"""PCI slot of the first further disk. The guest numbers disks by slot: the system's comes before them."""
 CONNECT_S = 20.0
 OUTPUT_MAX = 4 << 20
 """Characters of console output that are remembered."""
@@ -56,18 +58,18 @@ def command(hardware: Hardware) -> list[str]:
     accelerators = ["-accel", "kvm"] if hardware.kvm else []
     argv = [
         QEMU, "-name", name, *accelerators, "-accel", "tcg,thread=multi,tb-size=256", "-cpu", CPU, "-smp", "2",
-        "-m", str(MEMORY_MB), "-display", "none", "-nodefaults", "-no-user-config", "-device", "VGA",
+        "-m", str(MEMORY_MB), "-display", "none", "-nodefaults", "-no-user-config", "-device", "VGA,addr=2",
         "-chardev", f"socket,id=serial,path={console_path(hardware)},server=on,wait=off",
         "-serial", "chardev:serial", "-device", "virtio-rng-pci,addr=5",
         "-drive", f"if=none,id=system,file={overlay_path(hardware)},format=qcow2,cache=unsafe",
-        "-device", "virtio-blk-pci,drive=system,addr=4,bootindex=0",
+        "-device", "virtio-blk-pci,drive=system,addr=3,bootindex=0",
     ]  # fmt: skip
     if hardware.uefi:
         argv += ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}"]
         argv += ["-drive", f"if=pflash,unit=1,format=raw,file={folder / f'{name}.vars'}"]
     for number, disk in enumerate(hardware.disks):
         argv += ["-drive", f"if=none,id=more{number},file={disk},format=raw,readonly=on"]
-        argv += ["-device", f"virtio-blk-pci,drive=more{number}"]
+        argv += ["-device", f"virtio-blk-pci,drive=more{number},addr={FIRST_DISK_SLOT + number:#x}"]
     for number, netdev in enumerate(hardware.netdevs):
         card = f"virtio-net-pci,netdev=net{number},addr={FIRST_NIC_SLOT + number:#x},mac={mac(name, number)}"
         argv += ["-netdev", netdev, "-device", f"{card},romfile="]

@@ -23,10 +23,11 @@ DROPPED = re.compile(
     r"|usr/lib/python3(\.11)?/.*|usr/lib/udev/hwdb\.(bin|d)/?.*|usr/share/(bash-completion|bug|lintian|menu|pixmaps"
     r"|perl5|perl|info|man|locale|zsh|common-licenses|doc-base|debconf|gcc|python3|binfmts)(/.*)?|usr/share/doc/.*"
     r"|usr/lib/x86_64-linux-gnu/(perl-base|gconv|perl5)(/.*)?|usr/bin/(perl.*|deb.*|dpkg.*)|usr/sbin/(dpkg.*)"
-    r"|usr/lib/(dpkg|debug|valgrind)(/.*)?|usr/lib/systemd/catalog/.*|etc/(cron\..*|apt|dpkg)(/.*)?"
+    r"|usr/lib/(dpkg|debug|valgrind)(/.*)?|usr/lib/systemd/(catalog|system-generators|user-generators|user)/.*|etc/(cron\..*|apt|dpkg)(/.*)?"
     r"|usr/share/zoneinfo/(right|posix)/.*|boot/.+|usr/lib/modules/.*)$"
 )
-"""Paths that are left out: package management, documentation, and what a first start makes anew."""
+"""Paths that are left out: package management, documentation, and what a first start makes anew; and generators of
+units, which would look at every disk at every start."""
 KEEP_FOLDERS = re.compile(r"^(dev|proc|sys|run|tmp|var/cache|var/log|boot)$")
 
 
