@@ -16,7 +16,7 @@ def build(
     config: str | None,
     output: str,
     flavor: str,
-    plugin: tuple[str, ...],
+    plugin: str,
     key: str | None,
     lock: str | None,
     cache: str | None,
@@ -29,7 +29,7 @@ def build(
         output=Path(output),
         config=Path(config) if config else None,
         flavor=flavor,
-        plugins=plugin,
+        plugins=_words(plugin),
         key=Path(key) if key else None,
         lock=Path(lock) if lock else None,
         cache=Path(cache) if cache else CACHE,
@@ -51,11 +51,13 @@ def render_build(made: dict[str, Any]) -> str:
     )
 
 
-def boot(image: str, cluster: bool, configs: tuple[str, ...], uefi: bool, kvm: bool) -> int:
+def boot(image: str, cluster: bool, configs: str, uefi: bool, kvm: bool) -> int:
     """Start an image in qemu."""
     from appliance_images.session import run_session
 
-    return run_session(Path(image), cluster=cluster, configs=[Path(each) for each in configs], uefi=uefi, kvm=kvm)
+    return run_session(
+        Path(image), cluster=cluster, configs=[Path(each) for each in _words(configs)], uefi=uefi, kvm=kvm
+    )
 
 
 def inspect(image: str) -> dict[str, Any]:
@@ -132,7 +134,7 @@ def _say(text: str) -> None:
     sys.stderr.flush()
 
 
-def _plugins(text: str) -> tuple[str, ...]:
+def _words(text: str) -> tuple[str, ...]:
     return tuple(part for part in text.split(",") if part)
 
 
@@ -152,9 +154,7 @@ COMMANDS = (
             Argument(
                 name="--flavor", default="vm", choices=FLAVOR_NAMES, help="vm: virtual machines; usb: hardware, too"
             ),
-            Argument(
-                name="--plugin", type=_plugins, default=(), help="more plugins: names and .whl files, with commas"
-            ),
+            Argument(name="--plugin", default="", help="more plugins: names and .whl files, with commas"),
             Argument(name="--key", help="signs image and upgrade file; `appliance image key` makes one"),
             Argument(name="--lock", help="the lock file; else FLAVOR.lock.json in the output folder"),
             Argument(name="--cache", help="where packages are kept; else /var/cache/ha-appliance/images"),
@@ -168,7 +168,7 @@ COMMANDS = (
         arguments=(
             IMAGE,
             Argument(name="--cluster", flag=True, help="two nodes with the segments wan, lan and sync"),
-            Argument(name="--configs", type=_plugins, default=(), help="one configuration for each node, with commas"),
+            Argument(name="--configs", default="", help="one configuration for each node, with commas"),
             Argument(name="--uefi", flag=True, help="start with UEFI instead of BIOS"),
             Argument(name="--kvm", flag=True, help="use the hardware's virtualization"),
         ),

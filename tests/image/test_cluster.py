@@ -88,8 +88,8 @@ def test_a_cluster_of_flashed_images_survives_the_loss_of_a_machine(built: Built
         for machine in (first, second):
             machine.wait_for(r"node \w+ is up", BOOT_S)
         second.send("pair --listen --json")
-        said = json.loads(second.wait_for(r'^\{(?:.*\n)*?.*"code"(?:.*\n)*?\}', SETTLE_S)[0])
-        first.ask(f"pair {said['addresses'][0]} --code {said['code']}", SETTLE_S)
+        said = second.wait_for(r'"code":\s*"([^"]+)"[^[]*"addresses":\s*\[\s*"([^"]+)"', SETTLE_S)
+        first.ask(f"pair {said[2]} --code {said[1]}", SETTLE_S)
         second.wait_for(r"^fw2> $", SETTLE_S)
         wait_until(lambda: asked(first, "show sync")["state"] == "in-sync", "the configuration is on both")
         wait_until(lambda: (states(first), states(second)) == ({"MASTER"}, {"BACKUP"}), "one is MASTER")
