@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import select
 import socket
 import time
@@ -65,7 +66,10 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 def asked(machine: VirtualMachine, line: str) -> Any:
     """The data that a command of the node prints."""
-    return json.loads(machine.ask(f"{line} --json", SETTLE_S))
+    text = machine.ask(f"{line} --json", SETTLE_S)
+    found = re.search(r"^\{.*\}", text, re.M | re.S)  # the console also shows what others write to it
+    assert found is not None, text
+    return json.loads(found[0])
 
 
 def wait_until(condition: Any, what: str) -> None:
