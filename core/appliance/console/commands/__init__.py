@@ -19,6 +19,7 @@ LOCAL_HEADS = {
     "help": ("appliance.console.commands.run",),
     "plugin": ("appliance.console.commands.plugin",),
     "capture": ("appliance.console.commands.capture",),
+    "wizard": ("appliance.console.commands.wizard",),
     "lab": ("appliance.lab.commands",),
     "drill": ("appliance.lab.drill_commands",),
 }
