@@ -46,6 +46,16 @@ with all_up():
     show()
 show()
 """
+MENU = """
+import io, os, sys
+from functools import partial
+from appliance.console.menu.menu import Menu
+from appliance.console.shell import node
+from appliance.console.wizard.askers import Terminal
+
+asker = Terminal(io.StringIO("0\\n"), sys.stdout)
+Menu(asker=asker, run=print, data=partial(node.data, os.environ["APPLIANCE_SOCKET"])).loop()
+"""
 SETTLE_S = 40.0
 """Far more than it takes on a machine that is busy."""
 
@@ -80,6 +90,12 @@ def test_the_secondary_takes_over_and_clients_go_on(cluster: Lab) -> None:
     cluster.wait_for(lambda seen: is_all(seen.get("fw2"), "MASTER"), "fw2 took over")
     with cluster.probe("udp", seconds=0.5) as probe:
         assert probe.result().survived
+
+
+def test_the_menu_of_a_node_shows_its_role_and_interfaces(cluster: Lab) -> None:
+    shown = cluster.exec("fw2", sys.executable, "-c", MENU).stdout
+    assert ": fw2 is MASTER of all 2 virtual hosts" in shown
+    assert "  wan   wan0 up           198.51.100.202/24" in shown
 
 
 def test_a_cable_that_is_plugged_in_names_its_device(cluster: Lab) -> None:

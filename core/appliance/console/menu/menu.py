@@ -1,0 +1,161 @@
+"""The menu: numbers to commands. Whatever is chosen runs as a program of its own, and the menu comes back after it."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from appliance import __version__
+from appliance.console.menu.screen import banner, numbered
+from appliance.console.wizard.answers import choice
+from appliance.console.wizard.askers import Asker, Question
+from appliance.errors import ApplianceError, UnreachableError, UsageError
+
+PINGS = "3"
+EVENTS = "40"
+MASTERS = frozenset({"MASTER", "MIXED"})
+"""Roles in which somebody would notice that the node goes."""
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+
+Run = Callable[[Sequence[str]], int]
+Data = Callable[[Sequence[str]], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Menu:
+    """One console."""
+
+    asker: Asker
+    run: Run
+    """Runs a program on this terminal and gives its exit status; the command `appliance` asks this node."""
+    data: Data
+    """The data of a command of the node."""
+
+    def loop(self) -> None:
+        """Until somebody leaves, or the input ends.
+
+        Raises:
+            UsageError: The input ended.
+        """
+        labels = [label for label, _ in ENTRIES]
+        numbers = [str(number) for number in range(len(labels) + 1)]
+        while True:
+            self.asker.say(f"\n{self._banner()}\n\n{numbered(labels)}\n")
+            chosen = self.asker.ask(
+                Question(key="menu", prompt="Enter a number", parse=lambda text: _number(text, numbers))
+            )
+            if chosen == 0:
+                return
+            try:
+                ENTRIES[chosen - 1][1](self)
+            except UsageError:
+                raise
+            except ApplianceError as error:
+                self.asker.say(f"{error.message}\n  {error.hint}")
+
+    def ask(self, prompt: str, parse: Callable[[str], str], default: str | None = None) -> str:
+        """One answer."""
+        return self.asker.ask(Question(key=prompt, prompt=prompt, parse=parse, default=default))
+
+    def is_agreed(self, prompt: str) -> bool:
+        """Whether somebody says yes; no is the default."""
+        return self.ask(prompt, lambda text: choice(text, "yes", "no"), "no") == "yes"
+
+    def status(self) -> Mapping[str, Any] | None:
+        """What `show ha` says; `None` when no node runs."""
+        try:
+            found: Mapping[str, Any] = self.data(["show", "ha"])
+        except UnreachableError:
+            return None
+        return found
+
+    def _banner(self) -> str:
+        try:
+            ha = self.status()
+            rows = self.data(["show", "interfaces"])["interfaces"] if ha is not None else ()
+        except ApplianceError:  # a viewer may not ask, or nobody keeps interfaces here
+            ha, rows = None, ()
+        return banner(__version__, ha, rows)
+
+
+def _leave(verb: str, program: str) -> Callable[[Menu], None]:
+    """Reboot or halt: a MASTER hands over first, and when nobody takes over it takes another yes."""
+
+    def act(menu: Menu) -> None:
+        if not menu.is_agreed(f"{verb} this machine"):
+            return
+        status = menu.status()
+        if status is not None and status["role"] in MASTERS:
+            menu.asker.say("This node is MASTER and hands over first.")
+            if menu.run(["appliance", "ha", "switchover"]) and not menu.is_agreed(
+                f"{verb} it although nobody takes over"
+            ):
+                return
+        menu.run(["systemctl", program])
+
+    return act
+
+
+def _maintenance(menu: Menu) -> None:
+    mode = menu.ask("Maintenance mode", lambda text: choice(text, "on", "off"), "on")
+    menu.run(["appliance", "ha", "maintenance", mode])
+
+
+def _ping(menu: Menu) -> None:
+    menu.run(["ping", "-c", PINGS, menu.ask("Address or name", host)])
+
+
+def _restore(menu: Menu) -> None:
+    if menu.run(["appliance", "config", "history"]):
+        return
+    revision = menu.ask("Revision to restore (empty: none)", lambda text: "" if not text else _revision(text), "")
+    if revision and menu.is_agreed(f"Put revision {revision} in force"):
+        menu.run(["appliance", "config", "rollback", revision])
+
+
+def _program(*argv: str) -> Callable[[Menu], None]:
+    return lambda menu: (menu.run(argv), None)[1]
+
+
+ENTRIES: tuple[tuple[str, Callable[[Menu], None]], ...] = (
+    ("Assign interfaces (wizard)", _program("appliance", "wizard")),
+    ("Set addresses (configuration mode)", _program("appliance", "configure")),
+    ("Reset the password of this user", _program("passwd")),
+    ("Restore a configuration", _restore),
+    ("Reboot", _leave("Reboot", "reboot")),
+    ("Halt", _leave("Halt", "poweroff")),
+    ("Ping a host", _ping),
+    ("Shell of the appliance", _program("appliance")),
+    ("Events", _program("appliance", "events", "--count", EVENTS)),
+    ("HA status", _program("appliance", "show", "ha")),
+    ("HA maintenance mode", _maintenance),
+    ("HA switchover", _program("appliance", "ha", "switchover")),
+    ("HA synchronize now", _program("appliance", "sync", "now")),
+    ("Doctor", _program("appliance", "doctor")),
+)
+"""In the order in which pfSense's users expect them; what is about HA comes last."""
+
+
+def host(text: str) -> str:
+    """An address or the name of a host, and never an option of the program that gets it."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        if _HOST.fullmatch(text):
+            return text
+    raise UsageError(f"`{text}` is no address and no name", hint="Give 192.0.2.1, 2001:db8::1 or a name.")
+
+
+def _number(text: str, numbers: Sequence[str]) -> int:
+    if text not in numbers:
+        raise UsageError(f"`{text}` is not in the menu", hint=f"Enter a number from 0 to {numbers[-1]}.")
+    return int(text)
+
+
+def _revision(text: str) -> str:
+    if not text.isdecimal():
+        raise UsageError(f"`{text}` is no revision", hint="Give a number of the list above.")
+    return text
