@@ -33,6 +33,7 @@ usage: appliance [COMMAND [--json]] [--socket S]
   ha switchover      hand all virtual addresses to the peer
   doctor             look for problems, each with its remedy
   events --follow    what happens, as it happens
+  wizard             make the configurations of both nodes from a few answers
   check -c FILE      validate a configuration
   run -c FILE        run a node in the foreground
   help               every command; `appliance COMMAND --help` explains one"""
