@@ -187,21 +187,6 @@ class VirtualMachine:
         end = self.wait_for(r"^[a-z0-9.-]+> $", timeout_s)
         return self.output[start : end.start()]
 
-    def wait_for_write(self, overlay: Path, more_bytes: int, timeout_s: float) -> None:
-        """Until the machine has written so much more to its disk.
-
-        Raises:
-            ApplianceError: It did not, in this time.
-        """
-        start, end = overlay.stat().st_size, time.monotonic() + timeout_s
-        while overlay.stat().st_size < start + more_bytes:
-            left = end - time.monotonic()
-            if left <= 0 or not self._read(min(left, 0.1)):
-                raise ApplianceError(
-                    f"{self.hardware.name} did not write {more_bytes} bytes within {timeout_s:g} s",
-                    hint=f"Its console ended with: {self.output[-1500:]}",
-                )
-
     def uptime_s(self) -> float:
         """Seconds since power-on."""
         return time.monotonic() - self.began
