@@ -214,7 +214,7 @@ def is_better(theirs: Lease, mine: Lease | None, *, now: float, they_serve: bool
 
 def is_conflict(theirs: Lease, mine: Lease | None, *, now: float, we_serve: bool) -> bool:
     """Whether another node is about to give a client an address that this one has given to another client."""
-    if mine is None or not we_serve or not mine.is_active(now):
+    if mine is None or not we_serve or not mine.is_active(now) or theirs.state == DECLINED:
         return False
     return not mine.is_of(theirs)
 

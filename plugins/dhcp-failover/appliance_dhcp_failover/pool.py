@@ -26,7 +26,7 @@ READY_S, READY_STEP_S = 30.0, 0.02
 """For Kea to open its control socket: before that it reads its lease file, on a machine that may be busy booting."""
 PROBE_S = 2.0
 """For Kea's answer to a probe."""
-SETTLE_S, APPLY_AGAIN_S = 1.0, 0.2
+SETTLE_S, APPLY_AGAIN_S = 3.0, 0.2
 """How long a takeover waits for leases on their way to Kea, some milliseconds usually; and between attempts."""
 REREAD_S = 60.0
 """Between looks at all of Kea's leases: it changes some by itself."""
@@ -37,6 +37,8 @@ SAID_MAX = 20
 NOISE = "DHCP4_BUFFER_RECEIVE_FAIL"
 """What is no DHCP: strangers' packets, and what comes in between the opening of a socket and its filter."""
 PAGE = 1000
+BACKLOG_USUAL = 64
+"""Leases on their way to Kea while another node grants hundreds a second."""
 
 Share = Callable[[Change], Awaitable[list[Change]]]
 """Tells a change to the other nodes; returns what they have given to others instead."""
@@ -275,6 +277,11 @@ class Pool:
         except BadLease as error:
             self._ctx.log.error("kea_lease_unreadable", interface=self.settings.interface, why=str(error))
             return False
+        owner = self.table.get(lease.address)
+        if owner is not None and leases.is_conflict(lease, owner, now=time.time(), we_serve=True):
+            # Kea has not been told yet what another node granted, and has given it away once more.
+            self.take(owner)
+            return False
         refused = await self._tell(lease)
         for each in refused:
             self.take(each.lease)
@@ -308,6 +315,11 @@ class Pool:
         self.table.drop(address, time.time())
         self._backlog[address] = None
         self._arrived.set()
+
+    @property
+    def is_catching_up(self) -> bool:
+        """Whether Kea still lacks many of the leases that this node has fetched."""
+        return len(self._backlog) > BACKLOG_USUAL
 
     async def settled(self) -> None:
         """Wait until Kea has everything that other nodes granted, `SETTLE_S` at most."""

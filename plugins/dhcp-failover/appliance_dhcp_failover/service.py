@@ -195,9 +195,9 @@ class Keeper:
         and no reason to hand over.
         """
         is_unsure = bool(self.replicator.links) and not self.replicator.is_heard and age < FIRST_WORD_S
-        lacks = is_unsure or (self.replicator.is_behind and age < CATCH_UP_S)
-        self._has_caught_up = self.replicator.is_heard and not self.replicator.is_behind
-        return lacks
+        is_behind = self.replicator.is_behind or any(pool.is_catching_up for pool in self._pools.values())
+        self._has_caught_up = self.replicator.is_heard and not is_behind
+        return is_unsure or (is_behind and age < CATCH_UP_S)
 
     # ------------------------------------------------------------------------------------ requests
 
