@@ -1,7 +1,8 @@
 """Debian packages of an image: resolved by apt in a root of its own, downloaded once, pinned by hash.
 
-apt does its work on lists and a package database that belong to us, so neither what is installed on this machine nor
-its sources change the result, and nothing is installed here.
+apt does its work on lists and a package database that belong to us, so what is installed on this machine does not
+change the result, and nothing is installed here. Only the mirrors are the machine's: what comes from them is signed by
+Debian, and pinned.
 """
 
 from __future__ import annotations
@@ -16,14 +17,30 @@ from appliance.errors import ApplianceError
 from appliance_images.lock import Pin, sha256_of
 from appliance_images.tools import run
 
-MIRROR = "http://deb.debian.org/debian"
-SECURITY = "http://deb.debian.org/debian-security"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-SOURCES = """\
-deb [signed-by={key}] {mirror} {suite} main non-free-firmware
-deb [signed-by={key}] {mirror} {suite}-updates main non-free-firmware
-deb [signed-by={key}] {security} {suite}-security main non-free-firmware
-"""
+COMPONENTS = "main non-free-firmware"
+
+
+def sources(told: str, suite: str) -> str:
+    """The mirrors of a suite, its updates and its security updates, as apt reads them.
+
+    Args:
+        told: What the machine's apt uses: a line for each, with URI, release, and the origin if it is known.
+        suite: Debian's name of it.
+
+    Raises:
+        ApplianceError: The machine has no mirror of it.
+    """
+    wanted = (suite, f"{suite}-updates", f"{suite}-security")
+    rows = [line.split() for line in told.splitlines()]
+    known = [row for row in rows if len(row) >= 2 and row[1] in wanted and row[2:] in ([], ["Debian"])]
+    if not any(row[1] == suite for row in known):
+        raise ApplianceError(
+            f"apt on this machine has no mirror of Debian {suite}",
+            hint="Add one to /etc/apt/sources.list, then: apt-get update",
+        )
+    lines = {f"deb [signed-by={KEYRING}] {uri} {release} {COMPONENTS}\n" for uri, release, *_ in known}
+    return "".join(sorted(lines))
 
 
 class Apt:
@@ -36,8 +53,8 @@ class Apt:
         for part in ("etc/apt.conf.d", "etc/preferences.d", "lists/partial", "archives/partial", "none/partial"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         (folder / "status").touch()
-        sources = SOURCES.format(key=KEYRING, mirror=MIRROR, security=SECURITY, suite=suite)
-        (folder / "etc/sources.list").write_text(sources)
+        told = run("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(ORIGIN)", "Created-By: Packages")
+        (folder / "etc/sources.list").write_text(sources(told, suite))
         settings = {
             "Dir::Etc::sourcelist": folder / "etc/sources.list",
             "Dir::Etc::sourceparts": "/dev/null",
@@ -61,8 +78,8 @@ class Apt:
         heads = [head for path in (self._folder / "lists").glob("*InRelease") if (head := _date(path.read_text()))]
         if not heads:
             raise ApplianceError(
-                f"no package list of {self._suite} could be fetched from {MIRROR}",
-                hint="Check the connection of this machine to the mirror, and the name of the suite.",
+                f"no package list of {self._suite} could be fetched",
+                hint="Check the connection of this machine to its mirror of Debian: apt-get update.",
             )
         return max(heads)
 

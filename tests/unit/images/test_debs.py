@@ -57,8 +57,27 @@ def test_a_package_that_is_nowhere_is_an_error_with_a_way_out(tmp_path: Path) ->
     assert "snapshot.debian.org" in caught.value.hint
 
 
-def test_apt_uses_nothing_of_this_machine(tmp_path: Path) -> None:
+def test_apt_uses_only_the_mirrors_of_this_machine(tmp_path: Path) -> None:
     apt = debs.Apt(tmp_path, "bookworm")
     assert apt.archives == tmp_path / "archives"
     assert (tmp_path / "status").read_text() == ""
     assert "bookworm-security" in (tmp_path / "etc/sources.list").read_text()
+
+
+def test_the_mirrors_are_those_of_this_machine_but_only_debians() -> None:
+    told = (
+        "http://mirror.example/debian/ bookworm Debian\n"
+        "http://mirror.example/debian/ bookworm-updates\n"
+        "https://packages.example/ bookworm Example\n"
+        "http://mirror.example/debian/ trixie Debian\n"
+    )
+    key = "signed-by=/usr/share/keyrings/debian-archive-keyring.gpg"
+    assert debs.sources(told, "bookworm").splitlines() == [
+        f"deb [{key}] http://mirror.example/debian/ bookworm main non-free-firmware",
+        f"deb [{key}] http://mirror.example/debian/ bookworm-updates main non-free-firmware",
+    ]
+
+
+def test_a_machine_without_a_mirror_of_the_suite_is_told_what_to_do() -> None:
+    with pytest.raises(ApplianceError, match="has no mirror of Debian bookworm"):
+        debs.sources("https://packages.example/ bookworm Example\n", "bookworm")
