@@ -84,13 +84,13 @@ class PageServer(Acceptor):
         with scope:
             try:
                 outcome = await attempt(_Exchange(self, transport, slot).serve)
+                if isinstance(outcome, trio.BrokenResourceError | trio.TooSlowError):
+                    self.counters["broken"] += 1
+                elif outcome is not None:
+                    self._log.error("page_failed", peer=slot.source, error=repr(outcome), exc_info=outcome)
             finally:
                 self._slots.release(slot)
                 await trio.aclose_forcefully(transport)
-            if isinstance(outcome, trio.BrokenResourceError | trio.TooSlowError):
-                self.counters["broken"] += 1
-            elif outcome is not None:
-                self._log.error("page_failed", peer=slot.source, error=repr(outcome), exc_info=outcome)
 
     def page(self, method: bytes, target: bytes, source: str) -> MakePage:
         """The page that is asked for, or a `_Refusal`."""

@@ -121,6 +121,7 @@ class _Checker:
             if problem.severity == "error":
                 self.problems.append(f"appliance_verify refuses the example configuration: {problem}")
         self.ask("appliance_verify", config=config, old=config)
+        self.problems += rules.kernel_problems(self.ask("appliance_kernel", config=config) or ())
         self.problems += rules.service_problems(self.ask("appliance_services", config=config, node=node) or ())
         self.problems += rules.ruleset_problems(self.ask("appliance_ruleset", config=config))
         self.problems += rules.event_problems(self.ask("appliance_events") or (), self._package)

@@ -17,6 +17,7 @@ from appliance.config import Config, Model
 from appliance.config.sections import take
 from appliance.errors import PluginError, Problem
 from appliance.events import Event, Request, known_events, known_requests
+from appliance.net.kernel import LinkKind
 from appliance.net.ruleset import compose
 from appliance.plugin import (
     Check,
@@ -24,6 +25,7 @@ from appliance.plugin import (
     ConfigTable,
     Fragment,
     ImagePart,
+    KernelNeed,
     Migration,
     Mirror,
     Service,
@@ -37,6 +39,7 @@ ARGUMENT_NAME = re.compile(r"^(--[a-z][a-z0-9_-]*|[a-z][a-z0-9_-]*(\.\.\.)?)$")
 
 _ELEMENTS: Mapping[str, type] = {
     "appliance_verify": Problem,
+    "appliance_kernel": KernelNeed,
     "appliance_migrations": Migration,
     "appliance_services": Service,
     "appliance_events": type,
@@ -229,6 +232,19 @@ def migration_problems(migrations: Sequence[Migration]) -> list[str]:
         f"migration {step.from_version} to {step.to_version} does not go forward"
         for step in migrations
         if step.to_version <= step.from_version
+    ]
+
+
+def kernel_problems(needs: Sequence[KernelNeed]) -> list[str]:
+    """Whether what the kernel has to be able to do can be tried, and belongs to a key."""
+    kinds = typing.get_args(LinkKind)
+    problems = [
+        f"kernel need {need.kind!r} is unknown; there are {', '.join(kinds)}"
+        for need in needs
+        if need.kind not in kinds
+    ]
+    return problems + [
+        f"kernel need {need.kind!r} names no key of the configuration" for need in needs if not need.path
     ]
 
 

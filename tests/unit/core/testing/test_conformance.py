@@ -25,6 +25,7 @@ from appliance.plugin import (
     Fragment,
     ImagePart,
     Isolation,
+    KernelNeed,
     Migration,
     Mirror,
     Probe,
@@ -83,6 +84,10 @@ class Complete:
     @hookimpl
     def appliance_verify(self, config: object, old: object) -> list[Any]:
         return []
+
+    @hookimpl
+    def appliance_kernel(self, config: object) -> list[KernelNeed]:
+        return [KernelNeed(path=("sample",), kind="vlan", what_for="samples")]
 
     @hookimpl
     def appliance_migrations(self) -> list[Migration]:
@@ -297,6 +302,13 @@ def test_commands_and_checks_have_help_and_fitting_functions() -> None:
     told = problems(with_hook("appliance_checks", lambda self: [nameless]))
     assert "check 'x' has no help" in told
     assert "deadline_s must be positive" in told
+
+
+def test_what_a_kernel_needs_can_be_tried_and_belongs_to_a_key() -> None:
+    need = KernelNeed(path=(), kind="warp", what_for="speed")
+    told = problems(with_hook("appliance_kernel", lambda self: [need]))
+    assert "kernel need 'warp' is unknown; there are macvlan, vlan, bond" in told
+    assert "names no key" in told
 
 
 def test_image_parts_and_migrations_are_well_formed() -> None:
