@@ -68,7 +68,9 @@ def test_a_narrow_terminal_pages_and_a_larger_window_shows_more(folder: Path) ->
         olga.gets_prompt("fw1>")
         olga.types("show ?")
         assert max(map(len, olga.sees("version").split("\n"))) <= 40
+        olga.gets_prompt("fw1> show")
         olga.types("\x15")
+        olga.gets_prompt("fw1>")
         olga.enters("show ha")
         olga.sees("--more--")
         olga.resizes(rows=40, columns=100)

@@ -91,13 +91,9 @@ def paged(lines: Iterator[str]) -> None:
 
 
 def _ask(pager: Pager) -> str:
-    sys.stdout.write(MORE)
-    sys.stdout.flush()
-    key = _key()
+    key = _key(MORE)
     if key in ("h", "?"):
-        sys.stdout.write(CLEAR + HELP[: max(pager.width - 1, len(MORE))])
-        sys.stdout.flush()
-        key = _key()
+        key = _key(CLEAR + HELP[: max(pager.width - 1, len(MORE))])
     sys.stdout.write(CLEAR)
     if key == "/":
         pager.pattern = input("/").strip()
@@ -105,12 +101,14 @@ def _ask(pager: Pager) -> str:
     return key
 
 
-def _key() -> str:
+def _key(prompt: str) -> str:
     """One key, without waiting for Enter."""
     handle = sys.stdin.fileno()
     before = termios.tcgetattr(handle)
     try:
-        tty.setcbreak(handle)
+        tty.setcbreak(handle, termios.TCSADRAIN)  # what was typed already is not thrown away
+        sys.stdout.write(prompt)
+        sys.stdout.flush()
         key = os.read(handle, 1).decode(errors="replace")
         if key == "\x1b":  # an arrow or another long key: take all of it
             while select.select([handle], [], [], 0.02)[0]:
