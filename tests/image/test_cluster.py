@@ -35,6 +35,11 @@ class Outside:
         self.lan = hub.segments["lan"].station("test")
         self.wan = hub.segments["wan"].station("test")
 
+    def close(self) -> None:
+        """Pull both cables."""
+        self.lan.close()
+        self.wan.close()
+
     def source_seen(self, wait_s: float) -> str | None:
         """Source address that the server sees of one datagram of the client; ``None`` if it does not come."""
         mark = f"datagram {time.monotonic_ns()}".encode()
@@ -97,7 +102,7 @@ def test_a_cluster_of_flashed_images_survives_the_loss_of_a_machine(built: Built
         second.wait_for(r"^fw2> $", SETTLE_S)
         wait_until(lambda: asked(first, "show sync")["state"] == "in-sync", "the configuration is on both")
         wait_until(lambda: (states(first), states(second)) == ({"MASTER"}, {"BACKUP"}), "one is MASTER")
-        outside = Outside(hub)
+        outside = stack.enter_context(contextlib.closing(Outside(hub)))
         wait_until(lambda: outside.source_seen(3) == WAN_VIP, "the client is served")
         first.kill()
         wait_until(lambda: outside.source_seen(3) == WAN_VIP, "the other one serves the client")
