@@ -32,7 +32,9 @@ class Person:
     """
 
     def __init__(self, socket: Path, home: Path, *argv: str, rows: int = 24, columns: int = 80) -> None:
-        environ = os.environ | {"APPLIANCE_SOCKET": str(socket), "XDG_STATE_HOME": str(home), "TERM": "vt100"}
+        # pytest-xdist sets both, and a program believes it before it asks its terminal.
+        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        environ = inherited | {"APPLIANCE_SOCKET": str(socket), "XDG_STATE_HOME": str(home), "TERM": "vt100"}
         self._screen = pyte.HistoryScreen(columns, rows, history=2000)
         self._stream = pyte.Stream(self._screen)
         self._child = pexpect.spawn(
