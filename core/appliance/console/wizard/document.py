@@ -104,7 +104,8 @@ def _firewall(plan: ClusterPlan) -> str:
 
 def _dhcp(plan: ClusterPlan, served: list[PlannedNetwork], ordinal: int) -> str:
     parts = [
-        "# Clients get an address, with the virtual one as their gateway and name server. `appliance show dhcp`.\n"
+        "# Clients get an address, with the virtual one as gateway and name server. Nothing answers DNS there yet:\n"
+        "# name other servers with `dns`. `appliance show dhcp`.\n"
         + _table("dhcp_failover", {"sync_interface": plan.sync.name})
     ]
     for network in served:
