@@ -210,7 +210,8 @@ class Lab:
     def command(self, node: str) -> tuple[str, ...]:
         """How the node's software is started."""
         script = Path(sys.executable).with_name("appliance")
-        program = (sys.executable, str(script)) if script.exists() else (sys.executable, "-m", "appliance")
+        started = ("-c", "from appliance.cli import main; raise SystemExit(main())")
+        program = (sys.executable, str(script)) if script.exists() else (sys.executable, *started)
         return (
             *(*program, "run"),
             *("-c", str(self.config_path(node))),
