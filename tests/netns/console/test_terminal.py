@@ -118,6 +118,23 @@ def test_two_people_edit_and_a_commit_that_nobody_confirms_counts_down_for_both(
     assert (folder / "a.toml").read_text() == TEXT
 
 
+def test_what_somebody_else_commits_is_told_above_the_line_that_is_being_typed(folder: Path) -> None:
+    with person(folder, "configure") as olga, person(folder, "configure") as pat:
+        olga.gets_prompt("fw1#")
+        olga.types("set users cat role")
+        pat.gets_prompt("fw1#")
+        pat.enters("set users bob role viewer")
+        pat.gets_prompt("fw1#")
+        pat.enters("commit")
+        olga.sees("has put revision 2 in force")
+        olga.waits(lambda: olga.last_line == "fw1# set users cat role", "line as it was")
+        olga.types(" viewer\r")
+        olga.gets_prompt("fw1#")
+        olga.enters("commit")
+        olga.sees("revision 3 is in force")
+    assert "[users.cat]" in (folder / "a.toml").read_text()
+
+
 def test_history_is_kept_over_sessions_without_secrets(folder: Path) -> None:
     with person(folder, "configure") as olga:
         olga.gets_prompt("fw1#")

@@ -62,16 +62,23 @@ class Shell:
         path: The control socket.
         screen: Where output goes.
         seen: What is known of the node, for refreshing what is completed.
+        on_notice: Called, in another thread, when there is a new notice.
     """
 
-    def __init__(self, path: str, screen: Screen, seen: Callable[[], node.Seen] = node.Seen) -> None:
-        self._path, self._screen, self._seen = path, screen, seen
+    def __init__(
+        self,
+        path: str,
+        screen: Screen,
+        seen: Callable[[], node.Seen] = node.Seen,
+        on_notice: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._path, self._screen, self._seen, self._on_notice = path, screen, seen, on_notice
         self._known: dict[tuple[int, bool, tuple[str, ...]], CommandLine] = {}
         self._lock = threading.Lock()
         self.link: node.EditingLink | None = None
         """The editing session; `None` in operational mode."""
         self.notices: list[str] = []
-        """What others have done, to be shown before the next prompt."""
+        """What others have done, to be told above the prompt or before the next one."""
         self.has_secret = False
         """The last line had a secret in it."""
         self._status = 0
@@ -203,9 +210,13 @@ class Shell:
 
     def configure(self, *, exclusive: bool = False) -> None:
         """Go to configuration mode."""
-        self.link = node.EditingLink(self._path, exclusive=exclusive, notice=self.notices.append)
+        self.link = node.EditingLink(self._path, exclusive=exclusive, notice=self._notice)
         for other in self.link.others:
             self._say(f"{other}.")
+
+    def _notice(self, text: str) -> None:
+        self.notices.append(text)
+        self._on_notice()
 
     def leave(self) -> None:
         """Go back to operational mode; what is not committed is gone."""

@@ -69,7 +69,9 @@ class Console:
     def __init__(self, path: str) -> None:
         self._screen = Terminal()
         self._watch = node.Watch(path)
-        self._shell = Shell(path, self._screen, lambda: self._watch.seen)
+        self._news = threading.Event()
+        """Somebody has done something, or the session is over."""
+        self._shell = Shell(path, self._screen, lambda: self._watch.seen, on_notice=self._news.set)
         self._history = TypedLines(history_path(os.environ))
         self._left = threading.Event()
 
@@ -102,6 +104,7 @@ class Console:
                 self._execute(text)
             except Left:
                 self._left.set()
+                self._news.set()
                 self._watch.stop()
                 return 0
 
@@ -142,12 +145,25 @@ class Console:
         return FormattedText([("", above + newline), ("bold", line)])
 
     def _keep_fresh(self, app: Application[str]) -> None:
-        """Draw the prompt again when it says something else; a serial line stays quiet otherwise."""
+        """Tell news above the prompt, and draw it again when it says something else.
+
+        A serial line stays quiet otherwise. While a command runs nothing is told; it is before the next prompt.
+        """
         shown = self._prompt()
-        while not self._left.wait(REFRESH_S):
+        while not self._left.is_set():
+            if self._news.wait(REFRESH_S):
+                self._news.clear()
+                loop = app.loop
+                # The loop ends with the line that is being typed, perhaps at this moment.
+                with suppress(RuntimeError):
+                    if loop is not None and self._shell.notices:
+                        loop.call_soon_threadsafe(self._tell_above)
             if self._prompt() != shown:
                 shown = self._prompt()
                 app.invalidate()
+
+    def _tell_above(self) -> None:
+        run_in_terminal(self._tell_notices)
 
     def _tell_notices(self) -> None:
         while self._shell.notices:
