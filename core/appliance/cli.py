@@ -86,6 +86,8 @@ def _split(argv: list[str]) -> tuple[list[str], str, bool]:
             words += [word, *rest]
         elif word == "--json":
             as_json = True
+        elif word == "--plain":
+            os.environ["NO_COLOR"] = "1"
         elif name in ("--socket", "-s"):
             path = value if equals else next(rest, "")
             if not path:
@@ -129,7 +131,8 @@ def _ask_node(words: list[str], path: str, as_json: bool) -> int:
         if isinstance(reply, wire.Data):
             print(json.dumps(reply.data, indent=indent), flush=True)
         elif isinstance(reply, wire.Text):
-            print(f"{CLEAR if width and words[0] == 'monitor' else ''}{reply.text}", flush=True)
+            clear = CLEAR if width and words[0] == "monitor" else ""
+            print(clear + (_painted(words, reply.text) if width else reply.text), flush=True)
         elif isinstance(reply, wire.Failure):
             return _complain(reply.message, reply.hint, reply.exit)
         elif isinstance(reply, wire.RunLocally):
@@ -137,6 +140,12 @@ def _ask_node(words: list[str], path: str, as_json: bool) -> int:
         elif isinstance(reply, wire.Exit):
             return reply.status
     return 1
+
+
+def _painted(words: list[str], text: str) -> str:
+    from appliance.console.colour import painter
+
+    return painter(words, os.environ)(text)
 
 
 def _run_here(argv: list[str], head: str | None, *, otherwise: ApplianceError | None = None) -> int:

@@ -81,6 +81,11 @@ def ha_status(appliance: ApplianceView, *, now: float) -> Fact:
         "reasons": reasons,
         "peers": peers,
         "links": links,
+        "notes": [
+            {"source": envelope.source, "what": status.summary, "fix": status.fix}
+            for envelope, status in _facts(appliance, Status)
+            if status.health is Health.OK and status.fix
+        ],
         "problems": _ordered(_problems(appliance, role)),
         "config": {"revision": applied[-1] if applied else None, "role": appliance.node.role},
     }
@@ -205,7 +210,7 @@ def _sick_parts(appliance: ApplianceView, said: set[str], keys: set[str]) -> Ite
             yield _problem(Health.FAIL, what, fix)
     for envelope, status in _facts(appliance, Status):
         if status.health is not Health.OK and envelope.source not in said:
-            fix = "See `appliance show services` and `appliance doctor`."
+            fix = status.fix or "See `appliance show services` and `appliance doctor`."
             yield _problem(status.health, f"{envelope.source}: {status.summary}", fix)
 
 

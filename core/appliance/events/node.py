@@ -108,6 +108,8 @@ class Status(Event):
 
     health: Health = Health.OK
     summary: str = ""
+    fix: str = ""
+    """What somebody can do about it, also about what is not wrong: `show ha` says both then."""
 
 
 @event(retain="key")

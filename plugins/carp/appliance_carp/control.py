@@ -13,6 +13,7 @@ from appliance.errors import RefusedError
 from appliance.events import HandoverMeasured, SetEnabled, SetMaintenance, Switchover
 from appliance.events.base import Request
 from appliance_carp.events import CommitStaged, GetCarp, Reclaim
+from appliance_carp.herald import RESIGNED
 from appliance_carp.report import report
 from appliance_carp.station import Station
 from appliance_carp.vocabulary import State, VhidKey
@@ -99,12 +100,13 @@ class RoleControl:
             self._station.perform(self._station.machine.resign(start, reason="switchover requested"))
             self._settle()
             try:
-                return await self._handover(masters, start, SETTLE_S if request.force else TAKEN_OVER_S)
+                said = await self._handover(masters, start, SETTLE_S if request.force else TAKEN_OVER_S)
             except RefusedError:
                 if request.force:
                     raise
                 self._station.perform(self._station.machine.reclaim(self._now()))
                 raise self._take_back() from None
+            return f"{said}\n{RESIGNED}"
 
     async def set_maintenance(self, request: Request[str]) -> str:
         """`SetMaintenance`."""

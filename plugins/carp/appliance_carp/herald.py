@@ -21,6 +21,11 @@ from appliance_carp.vocabulary import State, VhidKey
 if TYPE_CHECKING:
     from appliance_carp.station import Station
 
+RESIGNED = (
+    "After a switchover this node takes nothing back for an hour, unless the MASTER fails; "
+    "`appliance ha enable` on it lets it come back at once."
+)
+"""What comes after a switchover (`machine.RESIGN_S`)."""
 REANNOUNCE_MAX = 20
 """Answers at once and in a row to one claimant of a virtual address; then only one in `ANNOUNCE_AGAIN_S`."""
 ANNOUNCE_AGAIN_S = 1.2
@@ -250,11 +255,13 @@ def status_of(station: Station) -> Status:
     masters = states.count(State.MASTER)
     summary = f"MASTER of {masters} of {len(states)} virtual hosts"
     if not station.enabled:
-        return Status(health=Health.WARN, summary=f"{summary}; disabled by command ('ha enable' ends it)")
+        summary += "; disabled by command ('ha enable' ends it)"
+        return Status(health=Health.WARN, summary=summary, fix="`appliance ha enable` lets it take part again.")
     if station.maintenance:
-        return Status(health=Health.WARN, summary=f"{summary}; in maintenance ('ha maintenance off' ends it)")
+        summary += "; in maintenance ('ha maintenance off' ends it)"
+        return Status(health=Health.WARN, summary=summary, fix="`appliance ha maintenance off` when the work is done.")
     if station.machine.resigned:
-        return Status(summary=f"{summary}; handed over on request ('ha enable' lets it come back)")
+        return Status(summary=f"{summary}; handed over on request ('ha enable' lets it come back)", fix=RESIGNED)
     if station.left_out:
         return Status(health=Health.WARN, summary=f"{summary}; {station.left_out} without a password ('pair')")
     if waiting := station.staging.waiting:

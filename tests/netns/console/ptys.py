@@ -69,6 +69,12 @@ class Person:
         return "\n".join(line.rstrip() for line in self._screen.display).rstrip()
 
     @property
+    def coloured(self) -> str:
+        """What is on the screen in any colour, line by line."""
+        rows = (self._screen.buffer[row] for row in range(self._screen.lines))
+        return "\n".join("".join(cell.data for _, cell in sorted(row.items()) if cell.fg != "default") for row in rows)
+
+    @property
     def last_line(self) -> str:
         """The lowest line that is not empty: the prompt with what was typed."""
         return self.screen.rpartition("\n")[2]

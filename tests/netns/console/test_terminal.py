@@ -80,6 +80,19 @@ def test_a_narrow_terminal_pages_and_a_larger_window_shows_more(folder: Path) ->
         assert "--more--" not in olga.gets_prompt("fw1>").rpartition("fw1> show ha")[2]
 
 
+def test_states_have_colours_on_a_terminal_unless_somebody_wants_none(folder: Path) -> None:
+    for argv, expected in ((), True), (("--plain",), False):
+        with person(folder, *argv) as olga:
+            olga.gets_prompt("fw1>")
+            olga.enters("show ha")
+            olga.gets_prompt("fw1>")
+            assert "problems: none" in olga.screen
+            assert ("problems: none" in olga.coloured) is expected
+        with person(folder, "show", "ha", *argv) as olga:
+            olga.sees("problems: none")
+            assert ("problems: none" in olga.coloured) is expected
+
+
 def test_ctrl_c_ends_a_command_or_a_line_and_never_the_shell(folder: Path) -> None:
     with person(folder) as olga:
         olga.gets_prompt("fw1>")

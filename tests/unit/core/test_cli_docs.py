@@ -15,7 +15,7 @@ from appliance.console.commands.plugin import plugin_list
 from appliance.console.commands.run import version
 from appliance.console.grammar import Grammar
 from appliance.control.context import ControlContext
-from appliance.events import Alarm, Demotion, LinkChanged, PeerChanged, Request, Role, RoleChanged, Switchover
+from appliance.events import Alarm, Demotion, LinkChanged, PeerChanged, Request, Role, RoleChanged, Status, Switchover
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "cli.md"
 SHAPES = {
@@ -57,6 +57,7 @@ async def printed(node: Any, words: str) -> Any:
         PeerChanged(peer="fw2", alive=True, healthy=True, demotion=0, summary=""),
         LinkChanged(interface="wan", device="eth0", present=True, up=False),
         Alarm(key="a", what="b", fix="c"),
+        Status(summary="a", fix="b"),
     ):
         node.bus.publish(event, source="carp/carp")
     parsed = Grammar(daemon_commands()).parse(words.split())

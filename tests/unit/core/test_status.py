@@ -90,10 +90,26 @@ def test_a_healthy_master_has_every_documented_field(node: Any) -> None:
                 "age_s": 63.0,
             }
         ],
+        "notes": [],
         "problems": [],
         "config": {"revision": 7, "role": "primary"},
     }
     assert json.loads(json.dumps(status)) == status
+
+
+def test_what_can_be_done_about_a_service_that_is_well_is_a_note_and_no_problem(node: Any) -> None:
+    node.bus.publish(Status(summary="handed over", fix="Take it back."), source="carp/carp")
+    node.bus.publish(Status(summary="all is well"), source="pfsync/pfsync")
+    status = ha_status(node, now=100.0)
+    assert status["problems"] == []
+    assert status["notes"] == [{"source": "carp/carp", "what": "handed over", "fix": "Take it back."}]
+
+
+def test_a_sick_service_says_itself_what_to_do_about_it(node: Any) -> None:
+    node.bus.publish(Status(health=Health.WARN, summary="in maintenance", fix="End it."), source="carp/carp")
+    status = ha_status(node, now=100.0)
+    assert status["problems"] == [{"what": "carp/carp: in maintenance", "fix": "End it.", "health": "warn"}]
+    assert status["notes"] == []
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from appliance.console.shell.complaint import complaint
 from appliance.console.shell.shell import Left, Shell
@@ -15,9 +15,9 @@ class Plain:
 
     width = 0
 
-    def show(self, lines: Iterator[str], *, pages: bool) -> None:
+    def show(self, lines: Iterator[str], *, pages: bool, paint: Callable[[str], str] = str) -> None:
         """Print lines as they come."""
-        del pages  # nobody is there to turn them
+        del pages, paint  # nobody is there to turn them, or to see it
         for line in lines:
             sys.stdout.write(line + "\n")
             sys.stdout.flush()

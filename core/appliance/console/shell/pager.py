@@ -11,7 +11,7 @@ import shutil
 import sys
 import termios
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 MORE = "--more-- "
@@ -74,8 +74,8 @@ class Pager:
         return min(max(-(-len(line) // max(self.width, 1)), 1), self.page)
 
 
-def paged(lines: Iterator[str]) -> None:
-    """Print lines on the terminal, a page at a time; Ctrl-C and q end it."""
+def paged(lines: Iterator[str], paint: Callable[[str], str] = str) -> None:
+    """Print lines on the terminal, a page at a time; Ctrl-C and q end it. What `paint` adds takes no room."""
     pager = Pager(*_size())
     for line in lines:
         while pager.stops_before(line):
@@ -84,7 +84,7 @@ def paged(lines: Iterator[str]) -> None:
             if not pager.key(key):
                 return
         if pager.printed(line):
-            sys.stdout.write(line + "\n")
+            sys.stdout.write(paint(line) + "\n")
             sys.stdout.flush()
     if pager.pattern:
         sys.stdout.write(f"`{pager.pattern}` is not below\n")

@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import threading
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from appliance.console.colour import painter
 from appliance.console.shell import node
 from appliance.console.shell.choices import Choice
 from appliance.console.shell.commandline import CommandLine, plain_values
@@ -46,8 +48,8 @@ class Screen(Protocol):
         """Columns; 0: not a terminal."""
         ...
 
-    def show(self, lines: Iterator[str], *, pages: bool) -> None:
-        """Print lines as they come."""
+    def show(self, lines: Iterator[str], *, pages: bool, paint: Callable[[str], str] = str) -> None:
+        """Print lines as they come; `paint` adds colours to a line where there are any."""
         ...
 
     def clear(self) -> None:
@@ -161,7 +163,8 @@ class Shell:
             pipes = Piping(format="json", filters=pipes.filters, pages=pipes.pages)
         lines = self._locally(argv, pipes) if command.where is Where.LOCAL else self._asked(argv, pipes)
         follows = "--follow" in argv or argv[0] == "monitor"
-        self._screen.show(pipes.applied(lines), pages=pipes.pages and not follows)
+        paint = painter(argv, os.environ) if pipes.format == "text" else str
+        self._screen.show(pipes.applied(lines), pages=pipes.pages and not follows, paint=paint)
 
     def _asked(self, argv: list[str], pipes: Piping) -> Iterator[str]:
         live = argv[0] == "monitor"

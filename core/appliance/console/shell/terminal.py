@@ -10,7 +10,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 # Terminals are not asked where their cursor is: a serial line may never answer.
@@ -45,13 +45,13 @@ class Terminal:
         """Its columns now."""
         return shutil.get_terminal_size((80, 24)).columns
 
-    def show(self, lines: Iterator[str], *, pages: bool) -> None:
+    def show(self, lines: Iterator[str], *, pages: bool, paint: Callable[[str], str] = str) -> None:
         """Print lines as they come; stop at every page."""
         if pages:
-            paged(lines)
+            paged(lines, paint)
             return
         for line in lines:
-            sys.stdout.write(line + "\n")
+            sys.stdout.write(paint(line) + "\n")
             sys.stdout.flush()
 
     def clear(self) -> None:

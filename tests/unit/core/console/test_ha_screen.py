@@ -14,6 +14,7 @@ HEALTHY: dict[str, Any] = {
         {"peer": "fw2", "alive": True, "healthy": True, "demotion": 0, "summary": "heard on lan, wan", **SINCE},
     ],
     "links": [{"interface": "lan", "device": "lan0", "present": True, "up": True, **SINCE}],
+    "notes": [],
     "problems": [],
     "config": {"revision": 7, "role": "primary"},
 }
@@ -67,6 +68,13 @@ def test_everything_that_is_wrong_is_on_the_screen_with_what_to_do() -> None:
         "  !  clock is off\n     -> Set it.",
     ):
         assert line in screen
+
+
+def test_notes_are_what_is_not_wrong_and_what_can_be_done_about_it() -> None:
+    note = {"source": "carp/carp", "what": "handed over", "fix": "Take it back."}
+    assert "\n\nnotes:\n  carp/carp: handed over\n     -> Take it back.\n\nproblems: none" in render_ha(
+        HEALTHY | {"notes": [note]}
+    )
 
 
 def test_a_node_without_anything_says_so() -> None:

@@ -20,7 +20,8 @@ class Paper:
         self.pages: list[bool] = []
         self.cleared = 0
 
-    def show(self, lines: Iterator[str], *, pages: bool) -> None:
+    def show(self, lines: Iterator[str], *, pages: bool, paint: Callable[[str], str] = str) -> None:
+        del paint
         self.pages.append(pages)
         for line in lines:
             self.lines.append(line)
