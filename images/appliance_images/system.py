@@ -100,6 +100,7 @@ def _add_system(tree: Tree, recipe: Recipe) -> None:
     for path, mode in EMPTY_FOLDERS.items():
         tree.add_folder(path, mode)
     tree.add_link("etc/appliance", "../config")
+    tree.add_link("var/lib/appliance", "../../config/state")
     tree.add_link(f"{UNITS}/default.target", "appliance.target")
     for unit in MASKED:
         tree.add_link(f"{UNITS}/{unit}", "/dev/null")

@@ -20,6 +20,7 @@ LOCAL_HEADS = {
     "plugin": ("appliance.console.commands.plugin",),
     "capture": ("appliance.console.commands.capture",),
     "wizard": ("appliance.console.commands.wizard",),
+    "factory-defaults": ("appliance.console.commands.factory",),
     "menu": ("appliance.console.commands.menu",),
     "lab": ("appliance.lab.commands",),
     "drill": ("appliance.lab.drill_commands",),

@@ -24,8 +24,15 @@ def menu() -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("the menu needs a terminal", hint="`appliance help` lists the commands behind it.")
     path = os.environ.get("APPLIANCE_SOCKET") or DEFAULT_SOCKET
-    Menu(asker=Terminal(sys.stdin, sys.stdout), run=run, data=partial(node.data, path)).loop()
+    Menu(asker=Terminal(sys.stdin, sys.stdout), run=run, data=partial(node.data, path), offers=offers).loop()
     return 0
+
+
+def offers(path: Sequence[str]) -> bool:
+    """Whether this installation has a command, also one of a plugin."""
+    from appliance.console.local import everything
+
+    return any(command.path == tuple(path) for command in everything().commands(path))
 
 
 def run(argv: Sequence[str]) -> int:

@@ -16,12 +16,15 @@ from appliance.errors import ApplianceError, UnreachableError, UsageError
 
 PINGS = "3"
 EVENTS = "40"
+SERVICE = "appliance.service"
+WIZARD = "Assign interfaces (wizard)"
 MASTERS = frozenset({"MASTER", "MIXED"})
 """Roles in which somebody would notice that the node goes."""
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 Run = Callable[[Sequence[str]], int]
 Data = Callable[[Sequence[str]], Any]
+Entries = Sequence[tuple[str, Callable[["Menu"], None]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,10 @@ class Menu:
     """Runs a program on this terminal and gives its exit status; the command `appliance` asks this node."""
     data: Data
     """The data of a command of the node."""
+    entries: Entries = ()
+    """What can be chosen, if not `ENTRIES`."""
+    offers: Callable[[Sequence[str]], bool] = lambda _: True
+    """Whether this installation has a command."""
 
     def loop(self) -> None:
         """Until somebody leaves, or the input ends.
@@ -40,7 +47,7 @@ class Menu:
         Raises:
             UsageError: The input ended.
         """
-        labels = [label for label, _ in ENTRIES]
+        labels = [label for label, _ in self.entries or ENTRIES]
         numbers = [str(number) for number in range(len(labels) + 1)]
         while True:
             self.asker.say(f"\n{self._banner()}\n\n{numbered(labels)}\n")
@@ -50,11 +57,15 @@ class Menu:
             if chosen == 0:
                 return
             try:
-                ENTRIES[chosen - 1][1](self)
+                self.choose(labels[chosen - 1])
             except UsageError:
                 raise
             except ApplianceError as error:
                 self.asker.say(f"{error.message}\n  {error.hint}")
+
+    def choose(self, label: str) -> None:
+        """Do what an entry says."""
+        dict(self.entries or ENTRIES)[label](self)
 
     def ask(self, prompt: str, parse: Callable[[str], str], default: str | None = None) -> str:
         """One answer."""
@@ -81,22 +92,54 @@ class Menu:
         return banner(__version__, ha, rows)
 
 
-def _leave(verb: str, program: str) -> Callable[[Menu], None]:
-    """Reboot or halt: a MASTER hands over first, and when nobody takes over it takes another yes."""
+def _is_let_go(menu: Menu, verb: str) -> bool:
+    """Whether the node may go: a MASTER hands over first, and when nobody takes over it takes another yes."""
+    status = menu.status()
+    if status is None or status["role"] not in MASTERS:
+        return True
+    menu.asker.say("This node is MASTER and hands over first.")
+    is_handed_over = menu.run(["appliance", "ha", "switchover"]) == 0
+    return is_handed_over or menu.is_agreed(f"{verb} it although nobody takes over")
+
+
+def _leave(verb: str, command: str) -> Callable[[Menu], None]:
+    """Reboot or halt."""
 
     def act(menu: Menu) -> None:
-        if not menu.is_agreed(f"{verb} this machine"):
-            return
-        status = menu.status()
-        if status is not None and status["role"] in MASTERS:
-            menu.asker.say("This node is MASTER and hands over first.")
-            if menu.run(["appliance", "ha", "switchover"]) and not menu.is_agreed(
-                f"{verb} it although nobody takes over"
-            ):
-                return
-        menu.run(["systemctl", program])
+        if menu.is_agreed(f"{verb} this machine") and _is_let_go(menu, verb):
+            menu.run(["systemctl", command])
 
     return act
+
+
+def _defaults(menu: Menu) -> None:
+    """Factory defaults, then the wizard. A node that does not stop keeps everything."""
+    menu.asker.say("Configuration, its history, identity and pairing of this machine are forgotten; a copy is kept.")
+    if not (menu.is_agreed("Reset this machine") and _is_let_go(menu, "Reset")):
+        return
+    menu.run(["systemctl", "stop", SERVICE])
+    if menu.run(["appliance", "factory-defaults", "--yes"]):
+        menu.run(["systemctl", "start", SERVICE])
+    else:
+        menu.choose(WIZARD)
+
+
+def _upgrade(menu: Menu) -> None:
+    """Another version of the whole system, where it is an image."""
+    if not menu.offers(["image", "add"]):
+        menu.asker.say("This is no image: the software is upgraded as it was installed, then the node is restarted.")
+        return
+    file = menu.ask("File or disk with the upgrade (empty: none)", str, "")
+    if not file:
+        return
+    if menu.offers(["image", "upgrade-cluster"]):
+        whole = menu.ask("This node, or the whole cluster", lambda text: choice(text, "node", "cluster"), "cluster")
+        if whole == "cluster":
+            menu.run(["appliance", "image", "upgrade-cluster", file])
+            return
+    if not menu.run(["appliance", "image", "add", file]):
+        menu.asker.say("It boots next.")
+        _leave("Reboot", "reboot")(menu)
 
 
 def _maintenance(menu: Menu) -> None:
@@ -116,25 +159,30 @@ def _restore(menu: Menu) -> None:
         menu.run(["appliance", "config", "rollback", revision])
 
 
-def _program(*argv: str) -> Callable[[Menu], None]:
+def program(*argv: str) -> Callable[[Menu], None]:
+    """An entry that runs a program."""
     return lambda menu: (menu.run(argv), None)[1]
 
 
-ENTRIES: tuple[tuple[str, Callable[[Menu], None]], ...] = (
-    ("Assign interfaces (wizard)", _program("appliance", "wizard")),
-    ("Set addresses (configuration mode)", _program("appliance", "configure")),
-    ("Reset the password of this user", _program("passwd")),
+ENTRIES: Entries = (
+    (WIZARD, program("appliance", "wizard")),
+    ("Set addresses (configuration mode)", program("appliance", "configure")),
+    ("Reset the password of this user", program("passwd")),
     ("Restore a configuration", _restore),
+    ("Factory defaults", _defaults),
     ("Reboot", _leave("Reboot", "reboot")),
     ("Halt", _leave("Halt", "poweroff")),
     ("Ping a host", _ping),
-    ("Shell of the appliance", _program("appliance")),
-    ("Events", _program("appliance", "events", "--count", EVENTS)),
-    ("HA status", _program("appliance", "show", "ha")),
+    ("Shell of the appliance", program("appliance")),
+    ("Events", program("appliance", "events", "--count", EVENTS)),
+    ("Upgrade the system", _upgrade),
+    ("HA status", program("appliance", "show", "ha")),
+    ("HA status, live (Ctrl-C ends it)", program("appliance", "monitor", "ha")),
     ("HA maintenance mode", _maintenance),
-    ("HA switchover", _program("appliance", "ha", "switchover")),
-    ("HA synchronize now", _program("appliance", "sync", "now")),
-    ("Doctor", _program("appliance", "doctor")),
+    ("HA switchover", program("appliance", "ha", "switchover")),
+    ("HA synchronize now", program("appliance", "sync", "now")),
+    ("HA drill", program("appliance", "drill")),
+    ("Doctor", program("appliance", "doctor")),
 )
 """In the order in which pfSense's users expect them; what is about HA comes last."""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance.cli import main
-from appliance.console.commands.menu import run
+from appliance.console.commands.menu import offers, run
 
 WAIT_S = 30.0
 
@@ -31,7 +31,7 @@ def test_the_menu_runs_an_entry_and_comes_back(tmp_path: Path) -> None:
         os.execve(argv[0], argv, os.environ | {"APPLIANCE_SOCKET": str(tmp_path / "none")})
     try:
         assert "no node is running" in read_until(terminal, "Enter a number: ")
-        os.write(terminal, b"10\n")
+        os.write(terminal, b"12\n")
         assert f"no node is running on {tmp_path}" in read_until(terminal, "Enter a number: ").replace("\r\n", "")
         os.write(terminal, b"0\n")
     finally:
@@ -46,6 +46,12 @@ def test_without_a_terminal_there_is_no_menu(
         monkeypatch.setattr(sys, "stdin", nothing)
         assert main(["menu"]) == 2
     assert "the menu needs a terminal" in capsys.readouterr().err
+
+
+def test_commands_of_plugins_are_offered_where_they_are_installed() -> None:
+    assert offers(["image", "add"])
+    assert not offers(["image"])
+    assert not offers(["image", "paint"])
 
 
 def test_a_program_that_is_not_there_is_said(capsys: pytest.CaptureFixture[str]) -> None:

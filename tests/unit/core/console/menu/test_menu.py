@@ -15,13 +15,19 @@ from appliance.errors import RefusedError, UnreachableError, UsageError
 LABELS = [label for label, _ in ENTRIES]
 HISTORY = ["appliance", "config", "history"]
 HANDOVER = ["appliance", "ha", "switchover"]
+STOP, START = (["systemctl", verb, "appliance.service"] for verb in ("stop", "start"))
+DEFAULTS = ["appliance", "factory-defaults", "--yes"]
+ADD = ["appliance", "image", "add", "/media/new.upgrade"]
+REBOOT = ["systemctl", "reboot"]
 
 
 class Console:
     """A console on which somebody types, and what that ran."""
 
-    def __init__(self, role: str = "BACKUP", *, failing: Sequence[Sequence[str]] = ()) -> None:
-        self.role, self.failing = role, failing
+    def __init__(
+        self, role: str = "BACKUP", *, failing: Sequence[Sequence[str]] = (), offered: Sequence[str] = ()
+    ) -> None:
+        self.role, self.failing, self.offered = role, failing, offered
         self.ran: list[list[str]] = []
         self.screen = io.StringIO()
 
@@ -38,9 +44,12 @@ class Console:
             return {"role": self.role, "summary": f"fw1 is {self.role}", "problems": []}
         return {"interfaces": []}
 
+    def offers(self, path: Sequence[str]) -> bool:
+        return " ".join(path) in self.offered
+
     def type(self, label: str, *lines: str) -> list[list[str]]:
         text = "\n".join([str(LABELS.index(label) + 1), *lines, "0"]) + "\n"
-        Menu(asker=Terminal(io.StringIO(text), self.screen), run=self.run, data=self.data).loop()
+        Menu(asker=Terminal(io.StringIO(text), self.screen), run=self.run, data=self.data, offers=self.offers).loop()
         return self.ran
 
 
@@ -49,6 +58,8 @@ class Console:
     [
         ("Assign interfaces (wizard)", [], [["appliance", "wizard"]]),
         ("HA status", [], [["appliance", "show", "ha"]]),
+        ("HA status, live (Ctrl-C ends it)", [], [["appliance", "monitor", "ha"]]),
+        ("HA drill", [], [["appliance", "drill"]]),
         ("HA synchronize now", [], [["appliance", "sync", "now"]]),
         ("HA maintenance mode", ["off"], [["appliance", "ha", "maintenance", "off"]]),
         ("Ping a host", ["-f", "192.0.2.1"], [["ping", "-c", "3", "192.0.2.1"]]),
@@ -72,6 +83,41 @@ def test_a_master_hands_over_before_it_is_halted() -> None:
 def test_a_master_whom_nobody_follows_needs_another_yes() -> None:
     assert Console("MASTER", failing=[HANDOVER]).type("Reboot", "yes", "no") == [HANDOVER]
     assert Console("MASTER", failing=[HANDOVER]).type("Reboot", "yes", "yes") == [HANDOVER, ["systemctl", "reboot"]]
+
+
+def test_factory_defaults_stop_the_node_and_lead_to_the_wizard() -> None:
+    forgotten = [STOP, DEFAULTS, ["appliance", "wizard"]]
+    assert Console().type("Factory defaults", "yes") == forgotten
+    assert Console("MASTER").type("Factory defaults", "yes") == [HANDOVER, *forgotten]
+    assert Console().type("Factory defaults", "") == []
+
+
+def test_a_node_that_keeps_its_configuration_is_started_again() -> None:
+    assert Console(failing=[DEFAULTS]).type("Factory defaults", "yes") == [STOP, DEFAULTS, START]
+
+
+def test_an_upgrade_is_for_images_and_for_the_whole_cluster_where_that_can_be() -> None:
+    console = Console()
+    assert console.type("Upgrade the system") == []
+    assert "This is no image" in console.screen.getvalue()
+    image = ("image add",)
+    assert Console(offered=image).type("Upgrade the system", "") == []
+    assert Console(offered=image).type("Upgrade the system", ADD[-1], "yes") == [ADD, REBOOT]
+    assert Console(offered=image).type("Upgrade the system", ADD[-1], "no") == [ADD]
+    assert Console(offered=image, failing=[ADD]).type("Upgrade the system", ADD[-1]) == [ADD]
+    both = (*image, "image upgrade-cluster")
+    assert Console(offered=both).type("Upgrade the system", ADD[-1], "") == [
+        ["appliance", "image", "upgrade-cluster", ADD[-1]]
+    ]
+    assert Console(offered=both).type("Upgrade the system", ADD[-1], "node", "no") == [ADD]
+
+
+def test_another_list_of_entries_may_be_given() -> None:
+    menu = Console()
+    text = io.StringIO("1\n0\n")
+    only = (("Nothing else", lambda menu: (menu.run(["true"]), None)[1]),)
+    Menu(asker=Terminal(text, menu.screen), run=menu.run, data=menu.data, entries=only).loop()
+    assert menu.ran == [["true"]]
 
 
 def test_a_machine_without_a_node_can_be_rebooted() -> None:
