@@ -12,13 +12,17 @@ SCREENS = (("show", "ha"), ("monitor", "ha"), ("show", "carp"), ("show", "alarms
 """First words of the commands whose text has colours."""
 GOOD, NOTE, WARN, BAD = "1;32", "36", "33", "1;31"
 """Bold green, cyan, yellow, bold red (ECMA-48, 8.3.117)."""
+MARKS = {"  !!": BAD, "  ! ": WARN, "  * ": NOTE, "FAIL": BAD, "WARN": WARN, "ok  ": GOOD}
+"""Beginnings of lines that are sentences: there such a word is only one of many and has no colour."""
+SENTENCES = ("-> ", "because ")
+"""The same without a mark, behind blanks."""
 WORDS = (
-    (GOOD, r"(?<![\w-])MASTER(?![\w-])|(?<=  )healthy(?= for )|^problems: none$|^ok(?=  )"),
+    (GOOD, r"(?<![\w-])MASTER(?![\w-])|(?<=  )healthy(?= for )|^problems: none$|^no alarm is active$"),
     (NOTE, r"(?<![\w-])BACKUP(?![\w-])"),
-    (WARN, r"^  ! (?= )|^WARN(?=  )|(?<![\w-])(?:INIT|MIXED)(?![\w-])|alive, not healthy"),
-    (BAD, r"^  !!(?= )|^FAIL(?=  )|(?<![\w-])(?:DISABLED|DOWN|MISSING)(?![\w-])|not answering"),
+    (WARN, r"(?<![\w-])(?:INIT|MIXED)(?![\w-])|(?<=  )alive, not healthy(?= for )"),
+    (BAD, r"(?<![\w-])(?:DISABLED|DOWN|MISSING)(?![\w-])|(?<=  )not answering(?= for )"),
 )
-_MARKS = re.compile("|".join(f"({pattern})" for _, pattern in WORDS), re.MULTILINE)
+_STATES = re.compile("|".join(f"({pattern})" for _, pattern in WORDS))
 
 
 def painter(words: Sequence[str], environ: Mapping[str, str]) -> Callable[[str], str]:
@@ -36,4 +40,17 @@ def painter(words: Sequence[str], environ: Mapping[str, str]) -> Callable[[str],
 
 def painted(text: str) -> str:
     """Text with its states in colour; not a character more or less is seen."""
-    return _MARKS.sub(lambda match: f"\x1b[{WORDS[(match.lastindex or 1) - 1][0]}m{match[0]}\x1b[m", text)
+    return "\n".join(map(_painted, text.split("\n")))
+
+
+def _painted(line: str) -> str:
+    mark = line[:4]
+    if mark in MARKS and line[4:5] == " ":
+        return _in(MARKS[mark], mark) + line[4:]
+    if line.lstrip().startswith(SENTENCES):
+        return line
+    return _STATES.sub(lambda match: _in(WORDS[(match.lastindex or 1) - 1][0], match[0]), line)
+
+
+def _in(colour: str, text: str) -> str:
+    return f"\x1b[{colour}m{text}\x1b[m"

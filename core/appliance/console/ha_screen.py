@@ -32,7 +32,7 @@ def render_ha(status: Fact) -> str:
     if status["links"]:
         parts.append("\n".join(_people_links(status["links"])))
     if status["notes"]:
-        notes = (f"  {note['source']}: {note['what']}\n     -> {note['fix']}" for note in status["notes"])
+        notes = (f"  *  {note['source']}: {note['what']}\n     -> {note['fix']}" for note in status["notes"])
         parts.append("\n".join(["notes:", *notes]))
     parts.append("\n".join(_people_problems(status["problems"])))
     return "\n\n".join(parts)

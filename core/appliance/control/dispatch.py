@@ -75,8 +75,12 @@ class Dispatcher:
         result = parsed.command.run(context, **parsed.arguments)
         if inspect.isasyncgen(result):
             async with aclosing(result):
+                is_empty = True
                 async for item in result:
+                    is_empty = False
                     await send(_reply(parsed.command, item, as_json, request.width))
+            if is_empty and parsed.command.empty and not as_json:
+                await send(wire.Text(text=parsed.command.empty))
             return
         if inspect.isawaitable(result):
             result = await result

@@ -140,6 +140,8 @@ class Command:
     where: Where = Where.DAEMON
     reads: bool = False
     """It only looks: nothing on this or another node is different afterwards. Users who may only look may run it."""
+    empty: str = ""
+    """What people read when a command that streams has ended without an item."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

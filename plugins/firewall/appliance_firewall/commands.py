@@ -189,6 +189,7 @@ COMMANDS: tuple[Command, ...] = (
             Argument(name="words...", help=_FILTER_HELP),
         ),
         render=render_entry,
+        empty="no such packet is recorded; recorded are those that no rule passes and those of rules with `log = true`",
     ),
     Command(
         path=("show", "aliases"),

@@ -17,6 +17,10 @@ ANSWER_S = 2.0
 """The service answers from memory."""
 LINE_MAX = 4 * PASSWORD_MAX
 """Characters of standard input that are looked at."""
+NOBODY = (
+    "no users: every member of the group `appliance` may do everything on this node\n"
+    "Add some with [users.NAME]; if there is such a table, `appliance show plugins` says what is wrong."
+)
 Row = dict[str, Any]
 
 
@@ -26,10 +30,7 @@ async def show_users(context: CommandContext) -> list[Row]:
         with trio.fail_after(ANSWER_S):
             return await context.call(GetUsers())
     except NoProvider:
-        raise ApplianceError(
-            "there are no users: every member of the group `appliance` may do everything on this node",
-            hint="Add some with [users.NAME]; if there is such a table, 'appliance show plugins' says what is wrong.",
-        ) from None
+        return []
     except trio.TooSlowError:
         raise ApplianceError(
             f"the service of the users did not answer within {ANSWER_S:g} s", hint="See 'appliance show services'."
@@ -57,7 +58,7 @@ def render_users(rows: list[Row]) -> str:
     head = ("NAME", "ROLE", "PASSWORD", "STATE", "DESCRIPTION")
     lines = [head, *(_line(row) for row in rows)]
     if len(lines) == 1:
-        return "no users: every member of the group `appliance` may do everything on this node"
+        return NOBODY
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines

@@ -165,7 +165,8 @@ def _status(introductions: Introductions, servers: list[Server]) -> Status:
     if introductions.problem is not None:
         return Status(health=Health.FAIL, summary=introductions.problem.message)
     if not servers:
-        return Status(health=Health.WARN, summary="not paired with any node: 'appliance pair --listen' on one of them")
+        fix = "'appliance pair --listen' on one node, then 'appliance pair ADDRESS --code CODE' on the other."
+        return Status(health=Health.WARN, summary="this node is not paired with any other", fix=fix)
     waiting = sorted({server.waiting_for for server in servers if not server.port} - {""})
     if waiting:
         return Status(health=Health.WARN, summary=f"does not listen: {', '.join(waiting)}")

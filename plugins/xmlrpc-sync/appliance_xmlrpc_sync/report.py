@@ -63,7 +63,7 @@ def peer_state(peer: PeerFacts, revision: int | None) -> str:
 
 
 def document(
-    peers: Sequence[PeerFacts], settings: SenderSettings, *, node: Node, revision: int | None, now: float
+    peers: Sequence[PeerFacts], settings: SenderSettings, *, node: Node, revision: int | None, now: float, wall: float
 ) -> dict[str, Any]:
     """All of it.
 
@@ -73,8 +73,9 @@ def document(
         node: This node.
         revision: Of its configuration; ``None`` while it starts.
         now: On the clock of `PeerFacts.pace`.
+        wall: Seconds since the epoch.
     """
-    rows = [_peer(peer, rank, revision, now) for rank, peer in enumerate(peers, 1)]
+    rows = [_peer(peer, rank, revision, now, wall) for rank, peer in enumerate(peers, 1)]
     worst = min(rows, key=lambda row: WORST.index(row["state"]), default=None)
     return {
         "node": node.name,
@@ -94,7 +95,7 @@ def document(
     }
 
 
-def _peer(peer: PeerFacts, rank: int, revision: int | None, now: float) -> dict[str, Any]:
+def _peer(peer: PeerFacts, rank: int, revision: int | None, now: float, wall: float) -> dict[str, Any]:
     hello, failure, outcome = peer.known.hello, peer.failure, peer.outcome
     due = peer.pace.due
     return {
@@ -114,6 +115,7 @@ def _peer(peer: PeerFacts, rank: int, revision: int | None, now: float) -> dict[
         "skew_s": None if peer.known.skew_s is None else round(peer.known.skew_s, 3),
         "generation": peer.known.revision,
         "last_success": None if peer.last_success is None else rfc3339(peer.last_success),
+        "as_of_s": None if peer.last_success is None else max(round(wall - peer.last_success, 1), 0.0),
         "last_push_ms": peer.last_push_ms,
         "busy": peer.is_busy,
         # Infinite while a look is under way.
@@ -207,15 +209,23 @@ def _lines(row: Mapping[str, Any]) -> list[str]:
         lines.append(f"  version {row['version']}, API {row['api']}, revision {row['generation']}{_clock(row)}")
     if row["fingerprint"]:
         lines.append(f"  certificate {row['fingerprint']}")
-    success = row["last_success"] or "never"
+    seen = f"as of {_ago(row['as_of_s'])}" if row["as_of_s"] is not None else "never reached"
     took = f", last push took {row['last_push_ms']} ms" if row["last_push_ms"] is not None else ""
     next_look = "now" if row["next_retry_s"] is None else f"in {row['next_retry_s']:g} s"
-    lines.append(f"  last success {success}{took}; next look {next_look}")
+    lines.append(f"  {seen}{took}; next look {next_look}")
     width = max((len(each["name"]) for each in row["sections"]), default=0)
     for each in row["sections"]:
         state = "DRIFT" + _by(each) if each["state"] == "drift" else each["state"]
         lines.append(f"  {each['name']:<{width}}  {state}")
     return lines
+
+
+def _ago(seconds: float) -> str:
+    """How old what is told of a peer is; its sections are as they were then."""
+    if seconds < 60:
+        return f"{seconds:g} s ago"
+    minutes = int(seconds) // 60
+    return f"{minutes} min ago" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min ago"
 
 
 def _clock(row: Mapping[str, Any]) -> str:

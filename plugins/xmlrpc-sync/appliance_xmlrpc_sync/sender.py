@@ -5,6 +5,7 @@ One task per peer, so that one that hangs does not hold up the others. A commit 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -155,7 +156,12 @@ class Sender:
 
     def _document(self) -> dict[str, Any]:
         return report.document(
-            self.peers, self.settings, node=self.ctx.node, revision=self.revision, now=trio.current_time()
+            self.peers,
+            self.settings,
+            node=self.ctx.node,
+            revision=self.revision,
+            now=trio.current_time(),
+            wall=time.time(),
         )
 
     async def answer(self, request: Request[dict[str, Any]]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ links:
 
 problems:
   !! wan (wan0) has no link
-     -> Check the cable.
+     -> Check the cable of the MASTER.
+  *  carp: handed over, it is BACKUP
   !  clock is off
 """
 GREEN, CYAN, YELLOW, RED, END = "\x1b[1;32m", "\x1b[36m", "\x1b[33m", "\x1b[1;31m", "\x1b[m"
@@ -34,13 +35,17 @@ def test_states_and_marks_are_coloured_and_nothing_else_changes() -> None:
         f"(wan0)  {RED}DOWN{END} for",
         f"{RED}  !!{END} wan",
         f"{YELLOW}  ! {END} clock",
+        "     -> Check the cable of the MASTER.\n",
+        f"{CYAN}  * {END} carp: handed over, it is BACKUP\n",
     ):
         assert part in text
 
 
 def test_a_doctors_marks_have_colours_at_the_beginning_of_a_line_only() -> None:
-    assert painted("ok    carp: fine\nWARN  b: FAIL  or ok  \nFAIL  c") == (
-        f"{GREEN}ok{END}    carp: fine\n{YELLOW}WARN{END}  b: FAIL  or ok  \n{RED}FAIL{END}  c"
+    text = "ok    carp: no other MASTER\nWARN  b: FAIL  or ok  \n      because of DOWN\nFAIL  c\nOK"
+    assert painted(text) == (
+        f"{GREEN}ok  {END}  carp: no other MASTER\n{YELLOW}WARN{END}  b: FAIL  or ok  \n      because of DOWN\n"
+        f"{RED}FAIL{END}  c\nOK"
     )
 
 

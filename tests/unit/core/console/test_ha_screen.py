@@ -72,7 +72,7 @@ def test_everything_that_is_wrong_is_on_the_screen_with_what_to_do() -> None:
 
 def test_notes_are_what_is_not_wrong_and_what_can_be_done_about_it() -> None:
     note = {"source": "carp/carp", "what": "handed over", "fix": "Take it back."}
-    assert "\n\nnotes:\n  carp/carp: handed over\n     -> Take it back.\n\nproblems: none" in render_ha(
+    assert "\n\nnotes:\n  *  carp/carp: handed over\n     -> Take it back.\n\nproblems: none" in render_ha(
         HEALTHY | {"notes": [note]}
     )
 

@@ -138,6 +138,18 @@ def test_items_of_a_stream_are_sent_as_they_come_also_before_a_failure(node: Any
     assert closed == [True]
 
 
+def test_a_stream_without_an_item_tells_people_so_and_programs_nothing(node: Any) -> None:
+    async def stream(ctx: Any, *, full: bool) -> AsyncGenerator[int, None]:
+        if full:
+            yield 1
+
+    node.plugins.contributed = [command(stream, Argument(name="--full", flag=True), empty="nothing is there")]
+    done = wire.Exit(status=0)
+    assert answers(node, "stream") == [wire.Text(text="nothing is there"), done]
+    assert answers(node, "stream", as_json=True) == [done]
+    assert answers(node, "stream", "--full") == [wire.Text(text="1"), done]
+
+
 def test_what_another_node_said_does_not_act_on_the_terminal_of_whom_it_is_repeated_to(node: Any) -> None:
     def fails(ctx: Any) -> None:
         raise RefusedError("fw2: \x1b[2J\x9b2J no", hint="Try\nagain.")

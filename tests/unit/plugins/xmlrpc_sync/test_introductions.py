@@ -55,7 +55,7 @@ async def test_a_node_that_was_removed_is_cut_off_at_once(pair: Start) -> None:
             await paired.two.command("pair remove fw1")
             with pytest.raises(ApplianceError):
                 await client.call("appliance.config_digest")
-        summary = "not paired with any node: 'appliance pair --listen' on one of them"
+        summary = "this node is not paired with any other"
         await eventually(lambda: summary in [each.summary for each in paired.two.retained(Status)])
 
 

@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
+
 from appliance.plugin import Node
 from appliance_xmlrpc_sync.causes import Cause, Failure
 from appliance_xmlrpc_sync.preflight import Hello
@@ -53,7 +55,7 @@ def known() -> Known:
 
 
 def told(*peers: Peer) -> dict[str, Any]:
-    made = document(peers, SETTINGS, node=FW1, revision=7, now=100.0)
+    made = document(peers, SETTINGS, node=FW1, revision=7, now=100.0, wall=1_700_000_004.2)
     assert json.loads(json.dumps(made)) == made, "it is JSON"
     return made
 
@@ -122,11 +124,19 @@ def test_the_screen_of_a_peer_in_sync() -> None:
         "fw2 (172.16.1.3): in-sync",
         "  version 0.1.0, API 1.0, revision 40, clock 1.235 s behind",
         "  certificate AAAA:BBBB",
-        "  last success 2023-11-14T22:13:20Z, last push took 24 ms; next look in 12.5 s",
+        "  as of 4.2 s ago, last push took 24 ms; next look in 12.5 s",
         "  rules      in-sync",
         "  aliases    DRIFT by ann, 2023-11-14T22:13:20Z",
         "  schedules  off",
     ]
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [(1_700_000_000.0, "4.2 s"), (1_699_999_700.0, "5 min"), (1_699_992_800.0, "2 h 0 min"), (1_700_000_100.0, "0 s")],
+)
+def test_the_screen_says_how_old_it_is(at: float, said: str) -> None:
+    assert f"  as of {said} ago, last push" in render(told(Peer(known=known(), last_success=at)))
 
 
 def test_the_screen_of_a_peer_that_was_never_reached() -> None:
@@ -135,7 +145,7 @@ def test_the_screen_of_a_peer_that_was_never_reached() -> None:
         "172.16.1.3: failing",
         "  nothing listens there",
         "  -> start it",
-        "  last success never; next look in 12.5 s",
+        "  never reached; next look in 12.5 s",
     ]
 
 
@@ -154,10 +164,12 @@ def test_what_came_of_sync_now() -> None:
 
 
 def test_a_large_configuration_is_said_to_be_large() -> None:
-    data = document([Peer()], replace(SETTINGS, large="it has 6 MB"), node=FW1, revision=7, now=100.0)
+    data = document(
+        [Peer()], replace(SETTINGS, large="it has 6 MB"), node=FW1, revision=7, now=100.0, wall=1_700_000_004.2
+    )
     assert data["warning"] == "it has 6 MB"
     assert "\n\nwarning: it has 6 MB\n\n" in render(data)
-    assert "warning" not in render(document([Peer()], SETTINGS, node=FW1, revision=7, now=100.0))
+    assert "warning" not in render(document([Peer()], SETTINGS, node=FW1, revision=7, now=100.0, wall=1_700_000_004.2))
 
 
 def test_the_screen_of_differences() -> None:
