@@ -70,6 +70,7 @@ def main(arguments: list[str]) -> int:
     os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
     try:
         check_commands()
+        compile_all()
         kernel = unpacked_kernel()
         with tempfile.TemporaryDirectory(prefix="appliance-guest-") as folder:
             initrd = Path(folder) / "initrd"
@@ -85,6 +86,12 @@ def check_commands(commands: Iterable[str] = COMMANDS) -> None:
     missing = [command for command in commands if shutil.which(command) is None]
     if missing:
         raise GuestError(f"needs {', '.join(missing)}; `make setup` installs what is missing")
+
+
+def compile_all() -> None:
+    """Compile what will run: the machine, some fifteen times slower, would do so in each of its processes."""
+    folders = [str(ROOT / name) for name in ("core", "plugins", "images", "tests")]
+    subprocess.run([sys.executable, "-m", "compileall", "-q", *folders], check=True, timeout=RUN_S)
 
 
 # --- the kernel --------------------------------------------------------------------------------------------------
@@ -148,7 +155,7 @@ def job(arguments: Iterable[str]) -> str:
     python = ROOT / ".venv/bin/python"
     pytest = [str(python), "-m", "pytest", "-q", "--color=no", "-W", "error", "-p", "no:cacheprovider", *arguments]
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    settings = f"PATH={path} HOME=/root TMPDIR=/run PYTHONDONTWRITEBYTECODE=1"
+    settings = f"PATH={path} HOME=/root TMPDIR=/run"
     return f"cd {shlex.quote(str(ROOT))} && {settings} {shlex.join(pytest)} </dev/null"
 
 

@@ -69,7 +69,20 @@ def test_the_first_root_runs_the_command_and_says_how_it_ended(
     assert mode == 0o100755
     assert b"insmod /modules/overlay.ko" in init
     assert b"tests/guest -k" in init
+    assert b"DONTWRITE" not in init, "each process of it would compile all that it imports"
     assert f"mount --bind /host{tmp_path}/modules".encode() in init
+
+
+def test_what_will_run_is_compiled_by_this_machine(
+    guest: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("core", "plugins", "images", "tests"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "module.py").write_text("")
+    monkeypatch.setattr(guest, "ROOT", tmp_path)
+    guest.compile_all()
+    compiled = [path.parent.parent.name for path in tmp_path.rglob("*.pyc")]
+    assert sorted(compiled) == ["core", "images", "plugins", "tests"]
 
 
 def test_the_machine_reads_our_files_and_reaches_no_network(guest: ModuleType) -> None:
