@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 
 from appliance.control import client, wire
 from appliance.errors import ApplianceError, UnreachableError, UsageError
@@ -62,7 +63,7 @@ def _dispatch(argv: list[str]) -> int:
     if argv[:1] == ["-c"]:
         return _one_line(argv[1:])
     if head not in LOCAL_HEADS and ("--help" in argv or "-h" in argv):
-        return _run_here(["help", *(word for word in argv if not word.startswith("-"))], "help")
+        return _help(argv)
     if head in LOCAL_HEADS and argv[0] == head:
         return _run_here(argv, head)
     words, path, as_json = _split(argv)
@@ -75,7 +76,18 @@ def _dispatch(argv: list[str]) -> int:
     except UnreachableError as unreachable:
         if not words or words[0] in DAEMON_HEADS:
             raise
-        return _run_here(argv, None, otherwise=unreachable)
+        return _run_here(argv, words[0], otherwise=unreachable)
+
+
+def _help(argv: list[str]) -> int:
+    """``--help`` for a command: the node has all plugins loaded, and where none answers they are loaded here."""
+    words, path, _ = _split(argv)
+    with suppress(ApplianceError):
+        for reply in client.request(path, words):
+            if isinstance(reply, wire.Text):
+                print(reply.text)
+                return 0
+    return _run_here(["help", *(word for word in argv if not word.startswith("-"))], "help")
 
 
 def _split(argv: list[str]) -> tuple[list[str], str, bool]:
@@ -138,7 +150,7 @@ def _ask_node(words: list[str], path: str, as_json: bool) -> int:
         elif isinstance(reply, wire.Failure):
             return _complain(reply.message, reply.hint, reply.exit)
         elif isinstance(reply, wire.RunLocally):
-            return _run_here([*words, *(["--json"] if as_json else [])], None)
+            return _run_here([*words, *(["--json"] if as_json else [])], words[0])
         elif isinstance(reply, wire.Exit):
             return reply.status
     return 1
@@ -150,7 +162,7 @@ def _painted(words: list[str], text: str) -> str:
     return painter(words, os.environ)(text)
 
 
-def _run_here(argv: list[str], head: str | None, *, otherwise: ApplianceError | None = None) -> int:
+def _run_here(argv: list[str], head: str, *, otherwise: ApplianceError | None = None) -> int:
     from appliance.console import local
 
     grammar = local.grammar(head)

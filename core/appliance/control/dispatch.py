@@ -62,6 +62,12 @@ class Dispatcher:
         grammar = self.grammar()
         if request.argv and request.argv[0] in core_commands.LOCAL_HEADS and not grammar.knows(request.argv):
             return wire.RunLocally()
+        prefix = grammar.help_wanted(request.argv)
+        if prefix == ():
+            return wire.RunLocally()  # of everything; the commands that need no node are not known here
+        if prefix is not None:
+            await send(wire.Text(text=grammar.help(prefix)))
+            return wire.Exit(status=0)
         parsed = grammar.parse(request.argv)
         if parsed.command.where is Where.LOCAL:
             return wire.RunLocally()

@@ -184,6 +184,45 @@ def test_help_of_a_local_command_needs_no_node(
     assert "usage: appliance run [--config CONFIG]" in capsys.readouterr().out
 
 
+def test_the_way_to_the_node_and_back_loads_neither_plugins_nor_libraries(
+    node_at: Callable[[Answer], FakeNode],
+) -> None:
+    node_at(carp)
+    done = child("show", "carp", code="print(*sorted(sys.modules))")
+    answer, loaded = done.stdout.splitlines()
+    assert answer == "fw1 is MASTER"
+    modules = loaded.split()
+    ours = [name for name in modules if name.startswith("appliance") and not name.startswith("appliance._")]
+    assert ours == [
+        "appliance",
+        "appliance.cli",
+        "appliance.control",
+        "appliance.control.client",
+        "appliance.control.wire",
+        "appliance.errors",
+    ]
+    heavy = {"trio", "pydantic", "structlog", "tomlkit", "prompt_toolkit", "cryptography", "pluggy", "asyncio"}
+    assert heavy.isdisjoint(modules)
+
+
+def test_help_comes_from_the_node_where_there_is_one(
+    node_at: Callable[[Answer], FakeNode], capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = node_at(lambda _: [wire.Text(text="usage: appliance show carp"), wire.Exit(status=0)])
+    assert cli.main(["show", "carp", "--help"]) == 0
+    assert capsys.readouterr().out == "usage: appliance show carp\n"
+    assert node.requests == [wire.Request(argv=("show", "carp", "--help"))]
+
+
+@pytest.mark.parametrize("reply", [wire.Failure(message="no", hint="no", exit=1), wire.RunLocally()])
+def test_help_that_the_node_does_not_give_is_made_here(
+    reply: wire.Reply, node_at: Callable[[Answer], FakeNode], capsys: pytest.CaptureFixture[str]
+) -> None:
+    node_at(lambda _: [reply])
+    assert cli.main(["show", "carp", "-h"]) == 0
+    assert capsys.readouterr().out.startswith("usage: appliance show carp")
+
+
 @pytest.mark.parametrize("argv", [["show", "--help"], ["help", "show"]])
 def test_help_of_the_nodes_commands_needs_no_node(
     argv: list[str], no_node: Path, capsys: pytest.CaptureFixture[str]

@@ -187,7 +187,7 @@ class Shell:
         """A command of this machine. It has the terminal, unless its output is to be filtered."""
         from appliance.console import local
 
-        parsed = local.grammar(None).parse([*argv, *(["--json"] if pipes.format == "json" else [])])
+        parsed = local.grammar(argv[0]).parse([*argv, *(["--json"] if pipes.format == "json" else [])])
         if not pipes.filters:
             self._status = local.run(parsed)
             return

@@ -37,6 +37,14 @@ def test_the_grammar_of_one_word_has_nothing_else() -> None:
     assert {command.path[0] for command in local.grammar("plugin").commands()} == {"plugin"}
 
 
+def test_the_commands_of_a_plugin_are_found_by_its_name_or_else_among_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {command.path[:2] for command in local.grammar("nat").commands()} == {("nat", "convert")}
+    of = local._of_plugins
+    monkeypatch.setattr(local, "_of_plugins", lambda wanted: of(lambda name: wanted(name) and "nat" not in name))
+    assert not local.grammar("nat").knows(["nat"])
+    assert {"run", "image"} <= {command.path[0] for command in local.grammar("nat").commands()}
+
+
 def test_everything_has_local_and_node_commands_and_those_of_plugins() -> None:
     paths = {command.path for command in local.everything().commands()}
     assert {("run",), ("check",), ("lab", "up"), ("show", "ha"), ("show", "carp"), ("config", "diff")} <= paths

@@ -74,6 +74,19 @@ def broken_render(data: Any) -> str:
 NAME = Argument(name="name", default="you")
 
 
+def test_help_is_answered_and_the_command_is_not_run(node: Any) -> None:
+    node.plugins.contributed = [command(crash)]
+    text, end = answers(node, "crash", "--help")
+    assert isinstance(text, wire.Text)
+    assert text.text.startswith("usage: appliance crash")
+    assert end == wire.Exit(status=0)
+
+
+@pytest.mark.parametrize("argv", [("--help",), ("nonsense", "--help")])
+def test_help_of_everything_is_the_callers_who_has_local_commands_too(node: Any, argv: tuple[str, ...]) -> None:
+    assert answers(node, *argv) == [wire.RunLocally()]
+
+
 @pytest.mark.parametrize(
     ("contributed", "message"),
     [
