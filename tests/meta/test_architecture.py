@@ -26,7 +26,7 @@ SANS_IO = {"wire", "machine", "table", "rules", "stamp", "hello"}
 IO = ("trio", "socket", "time", "random", "os", "asyncio", "selectors", "threading", "subprocess")
 
 HOMES = {
-    "pyroute2": ("core/appliance/net/rtnl.py", "core/appliance/net/conntrack.py"),
+    "pyroute2": ("core/appliance/net/codec.py",),
     "pluggy": ("core/appliance/plugin/hookspecs.py", "core/appliance/host/plugins.py"),
     "pydantic": ("core/appliance/config/", "*/config.py"),
     "pydantic_core": ("core/appliance/config/",),

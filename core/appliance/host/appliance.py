@@ -28,6 +28,7 @@ from appliance.host.discovery import discover
 from appliance.host.editing import EditSessions
 from appliance.host.health import ServiceManager, watch_loop
 from appliance.host.plugins import Plugins
+from appliance.host.realtime import keep_heap
 from appliance.host.reload import Reloader
 from appliance.host.sharing import Sharing
 from appliance.host.statedir import HISTORY_DIR, locked_state_dir
@@ -136,6 +137,8 @@ class Appliance:
                     if not self._stop_asked.is_set():
                         self.bus.publish(NodeStarted(node=self.node.name, version=__version__), source=SOURCE)
                         self._manager.ready(f"node {self.node.name} is up")
+                        if handle_signals:
+                            keep_heap()
                     task_status.started()
                     await self._stop_asked.wait()
                     await self._stop()

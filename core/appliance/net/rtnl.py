@@ -15,13 +15,10 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip
 from typing import Any, Self
 
 import trio
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.ndmsg import ndmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from appliance.net import rtmessages as m
 from appliance.net.bonding import BOND, Bonding, BondOptions, parse_bonding
+from appliance.net.codec import ifaddrmsg, ifinfmsg, ndmsg, rtmsg
 from appliance.net.fastpath import (
     Group,
     SystemCallError,

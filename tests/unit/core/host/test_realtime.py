@@ -27,3 +27,13 @@ print("policy", os.sched_getscheduler(0) == os.SCHED_OTHER)
 def test_a_service_that_computes_without_waiting_loses_its_priority_and_nothing_else() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout.splitlines() == ["realtime_lost", "policy True"]
+
+
+def test_a_node_that_is_up_collects_garbage_again_but_not_what_it_consists_of() -> None:
+    program = (
+        "import gc; gc.disable()\n"
+        "from appliance.host import realtime; realtime.keep_heap()\n"
+        "print(gc.isenabled(), gc.get_freeze_count() > 10_000)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.split() == ["True", "True"]

@@ -1,4 +1,5 @@
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance import cli
+from appliance.errors import ApplianceError
 
 CODE = "import sys; from appliance.cli import main; sys.exit(main())"
 
@@ -78,6 +80,20 @@ def test_a_node_runs_answers_and_stops_in_order(tmp_path: Path, capsys: pytest.C
         node.send_signal(signal.SIGTERM)
         assert node.wait(20) == 0
         assert not os.path.lexists(tmp_path / "s")
+
+
+def test_no_garbage_is_looked_for_during_a_start_and_it_is_after_one_that_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collecting = []
+
+    def begin(_: object) -> None:
+        collecting.append(gc.isenabled())
+        raise ApplianceError("it cannot start", hint="x")
+
+    monkeypatch.setattr("trio.run", begin)
+    assert failure(capsys, "-c", str(tmp_path / "a.toml")) == (1, "it cannot start")
+    assert (collecting, gc.isenabled()) == ([False], True)
 
 
 def test_the_socket_of_a_killed_node_does_not_keep_the_next_one_out(tmp_path: Path) -> None:
