@@ -54,6 +54,8 @@ class Loaded:
     """Formatted: why the change to it has to be confirmed. Only where the configuration in force is known."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Plugins left out by `load_tolerant`, each with its formatted problems."""
+    migrated: tuple[str, ...] = ()
+    """For people: tables that were of an older format."""
 
 
 def read_file(path: Path) -> str:

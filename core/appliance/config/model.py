@@ -58,6 +58,8 @@ class NodeTable(Model):
     """Host name of the node, unique in the cluster."""
     role: Annotated[Literal["primary", "secondary"], Scope.LOCAL] = "primary"
     """Who owns the shared configuration: ``primary`` or ``secondary``. Not who is active."""
+    formats: Annotated[dict[str, Annotated[int, Field(ge=1)]], Scope.LOCAL] = {}
+    """The format of tables that have had more than one, by table; written by the appliance when it migrates them."""
 
 
 class PluginsTable(Model):

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from appliance.config.loader import Loaded, Unavailable, load_tolerant, load_whole
+from appliance.config.migrating import NewerFormatError, migrated
 from appliance.config.model import Config, Model
 from appliance.config.vocabulary import NamesSections
-from appliance.errors import Problem
+from appliance.errors import ConfigError, Problem, RefusedError
 from appliance.host.alarms import why_it_does_not_run
 from appliance.host.kernelneeds import Probe, missing, probe_kernel
 from appliance.host.plugins import PluginState
 
 if TYPE_CHECKING:
+    from appliance.config.history import History
     from appliance.host.plugins import PluginEntry, Plugins
+    from appliance.plugin import Logger
 
 Rule = Callable[[Config], list[Problem]]
 
@@ -37,8 +41,11 @@ class ConfigLoader:
         """
         accepted = False
         try:
+            found = migrated(text, path=path, steps=self._plugins.migrations_by_table())
+            if found.failures:
+                raise ConfigError(found.failures[0], hint="Tell the author of the plugin; nothing was changed.")
             loaded = load_whole(
-                text,
+                found.text,
                 path=path,
                 tables=self._plugins.tables(),
                 unavailable=self._unavailable(),
@@ -53,12 +60,18 @@ class ConfigLoader:
         finally:
             if not accepted:
                 self._plugins.enable(old or ())
-        return loaded
+        return replace(loaded, warnings=(*found.changes, *loaded.warnings))
 
     def tolerant(self, text: str, *, path: str) -> Loaded:
-        """What can run of a file when a node starts; plugins whose tables are wrong are refused."""
+        """What can run of a file when a node starts; plugins whose tables are wrong are refused.
+
+        Raises:
+            NewerFormatError: A newer system wrote it.
+            ConfigError: It is unusable.
+        """
+        found = migrated(text, path=path, steps=self._plugins.migrations_by_table())
         loaded = load_tolerant(
-            text,
+            found.text,
             path=path,
             tables=self._plugins.tables(),
             unavailable=self._unavailable(),
@@ -67,7 +80,42 @@ class ConfigLoader:
         for plugin, problems in loaded.refused.items():
             self._plugins.refuse(plugin, problems)
         self._plugins.enable(loaded.config)
-        return loaded
+        return replace(loaded, warnings=(*found.failures, *loaded.warnings), migrated=found.changes)
+
+    def first(self, text: str, *, path: str, history: History, log: Logger) -> tuple[str, Loaded]:
+        """What a node begins with, as it stands in file or history, and what can run of it; problems are logged.
+
+        A file of a newer system stays where it is, and the newest revision is taken that this one can read.
+
+        Raises:
+            ConfigError: There is nothing usable.
+        """
+        try:
+            loaded = self.tolerant(text, path=path)
+        except NewerFormatError as error:
+            text, loaded, number = self._newest_readable(history, error)
+            log.warning("config_newer", problem=error.message, goes_on_with=number)
+        for what in loaded.migrated:
+            log.info("config_migrated", what=what)
+        for problem in [*loaded.warnings, *loaded.refused.values()]:
+            log.warning("config_problem", problem=problem)
+        return text, loaded
+
+    def _newest_readable(self, history: History, newer: NewerFormatError) -> tuple[str, Loaded, int]:
+        for revision in reversed(history.revisions()):
+            try:
+                _, text = history.read(revision.number)
+                return text, self.tolerant(text, path=f"revision {revision.number}"), revision.number
+            except (ConfigError, RefusedError):
+                continue  # newer as well, or damaged
+        raise newer
+
+    def as_read(self, text: str) -> str:
+        """A text with its tables in the current formats, if all are known."""
+        try:
+            return migrated(text, path="", steps=self._plugins.migrations_by_table()).text
+        except ConfigError:
+            return text
 
     def models(self) -> dict[str, type[Model]]:
         """The models of all known tables by table name, for redaction."""

@@ -273,6 +273,15 @@ class Plugins:
         """How older tables become current ones, with their plugin."""
         return self._from(self._loaded(), "appliance_migrations", _all(Migration))
 
+    def migrations_by_table(self) -> dict[str, list[Migration]]:
+        """The same by the table they are about; those of a plugin without a table are about nothing."""
+        tables = self.tables()
+        found: dict[str, list[Migration]] = {}
+        for plugin, step in self.migrations():
+            if plugin in tables:
+                found.setdefault(tables[plugin].name, []).append(step)
+        return found
+
     # --- calling ----------------------------------------------------------------------------------
 
     def _loaded(self) -> Iterator[_Plugin]:

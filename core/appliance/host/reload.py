@@ -109,6 +109,7 @@ class Reloader:
         self._closed: str | None = None
         self._checked: tuple[str, Config, Loaded] | None = None
         self._rollback_failed = False
+        self._found = ""  # the text a node began with, before its tables were migrated
 
     @property
     def config(self) -> Config:
@@ -148,12 +149,13 @@ class Reloader:
     def load_first(self, text: str, *, path: str) -> Config:
         """Load the configuration a node starts with; a wrong table costs its own plugin only.
 
+        What a newer system wrote stays where it is, for when that one starts again; this one goes on with the newest
+        revision that it can read.
+
         Raises:
             ConfigError: The file or one of the core tables is unusable.
         """
-        loaded = self._loader.tolerant(text, path=path)
-        for problem in [*loaded.warnings, *loaded.refused.values()]:
-            self._log.warning("config_problem", problem=problem)
+        self._found, loaded = self._loader.first(text, path=path, history=self._store.history, log=self._log)
         self._running = _Running(
             config=loaded.config, wanted=(), revision=0, is_complete=not loaded.refused and not loaded.warnings
         )
@@ -170,11 +172,7 @@ class Reloader:
             await self._supervisor.apply(wanted)
         except ApplianceError as error:
             self._log.error("services_incomplete", error=error.message)
-        latest = self._store.history.latest()
-        if latest is not None and latest[1] == first.config.text:
-            revision = latest[0]
-        else:
-            revision = await self._store.record(first.config.text, comment="found at start", who="node")
+        revision = await self._store.record_start(self._found, first.config.text)
         self._running = replace(first, wanted=wanted, revision=revision.number)
         self._announce(changed_tables(None, first.config), who="node", comment="start")
 
@@ -239,7 +237,7 @@ class Reloader:
             pending = self._pending
             if pending is None:
                 raise RefusedError("no change waits to be confirmed", hint="See `appliance config history`.")
-            await self._store.write(self.config.text, known=(pending.before.config.text,))
+            await self._store.write(self.config.text, known=(pending.before.config.text, self._found))
             self._pending = None
             pending.settled.set()
             self._log.info("config_confirmed", revision=self.revision, who=who)
@@ -330,7 +328,7 @@ class Reloader:
         if confirm_within_s is not None and not 0 < confirm_within_s <= CONFIRM_MAX_S:
             hint = f"Give seconds, more than 0 and at most {CONFIRM_MAX_S:.0f}."
             raise UsageError(f"{confirm_within_s:g} s is no time to confirm a change", hint=hint)
-        if text == before.config.text and before.is_complete:
+        if before.is_complete and self._loader.as_read(text) == before.config.text:
             await self._store.write(text)
             return ApplyReport(revision=before.revision, changed=False, services=_all_unchanged(before))
         kept = text if confirm_within_s is None else before.config.text
@@ -383,7 +381,7 @@ class Reloader:
             if is_different or not before.is_complete:
                 wanted = self._plan(loaded.config, strict=True)
                 services = await self._apply(wanted)
-            replaced = await self._store.write(kept, known=(before.config.text, loaded.config.text))
+            replaced = await self._store.write(kept, known=(before.config.text, loaded.config.text, self._found))
             revision = await self._store.record(loaded.config.text, comment=comment, who=who)
         except Exception:  # whatever it is: half of a change is worse than none
             await self._restore(before)

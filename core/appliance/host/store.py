@@ -65,6 +65,23 @@ class ConfigStore:
         when = self._wall()
         return await self._blocking(lambda: self.history.append(text, comment=comment, who=who, when=when))
 
+    async def record_start(self, found: str, text: str) -> Revision:
+        """The revision that a node begins with: the newest if it says this, else a new one.
+
+        Args:
+            found: What the file or the history said. An older system has to find it when it is started again.
+            text: What is in force: the same, or what became of it by migration.
+
+        Raises:
+            ApplianceError: The state directory cannot be written.
+        """
+        latest = self.history.latest()
+        if latest is not None and latest[1] == text:
+            return latest[0]
+        if found != text and (latest is None or latest[1] != found):
+            await self.record(found, comment="found at start, of an older format", who="node")
+        return await self.record(text, comment="found at start", who="node")
+
     async def write(self, text: str, *, known: Collection[str] = ()) -> str | None:
         """Replace the file, keeping its owner and mode; a link stays one. Returns the text it replaced.
 

@@ -79,9 +79,12 @@ def appliance_kernel(config: Config) -> Sequence[KernelNeed]:  # type: ignore[em
 
 @hookspec
 def appliance_migrations() -> Sequence[Migration]:  # type: ignore[empty-body]
-    """Say how older versions of the plugin's table become the current one.
+    """Say how the plugin's table of an older format becomes the current one.
 
-    Asked when a file states an older version.
+    The format of a table is 1 until a migration leads further; ``[node] formats`` of a file says which it is in. The
+    data given to `migrate` are what TOML says, not a model. A step leads from one format to a higher one.
+
+    Asked before a configuration is read: when a node starts, by `check`, and for every change.
     """
 
 
