@@ -117,7 +117,7 @@ def health() -> int:
     from appliance_images.tools import run
 
     machine = slots.this_machine()
-    problems = judge.problems()
+    problems = judge.settled()
     if not problems:
         slots.mark_good(machine)
         _say(f"slot {machine.slot} is healthy and stays")

@@ -57,9 +57,13 @@ class Lock:
 
     @property
     def base_key(self) -> str:
-        """Names the base system that is made from these packages."""
-        packages = [*self.debs, *self.kernel]
-        return hashlib.sha256(repr((self.date, [(pin.file, pin.sha256) for pin in packages])).encode()).hexdigest()[:16]
+        """Names the base system that is made from these packages.
+
+        What was asked for counts as well: of the pinned ones, those are installed that something else needs.
+        """
+        packages = [(pin.file, pin.sha256) for pin in (*self.debs, *self.kernel)]
+        asked = sorted(name for name in self.wanted if ":" not in name)
+        return hashlib.sha256(repr((self.date, asked, packages)).encode()).hexdigest()[:16]
 
 
 def read(path: Path) -> Lock:

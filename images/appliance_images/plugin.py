@@ -19,4 +19,4 @@ class Images:
 
     @hookimpl
     def appliance_image(self) -> ImagePart:
-        return ImagePart(kernel_modules=("vfat", "nls_ascii", "nls_cp437"))
+        return ImagePart()

@@ -28,6 +28,8 @@ FIRST_NIC_SLOT = 8
 FIRST_DISK_SLOT = 16
 """PCI slot of the first further disk. The guest numbers disks by slot: the system's comes before them."""
 CONNECT_S = 20.0
+SAVE_S = 120.0
+MONITOR_PROMPT = b"(qemu) "
 OUTPUT_MAX = 4 << 20
 """Characters of console output that are remembered."""
 
@@ -50,6 +52,8 @@ class Hardware:
     kvm: bool = False
     overlay: Path | None = None
     """A disk of an earlier machine that goes on; else a fresh layer above `disk`."""
+    snapshot: str = ""
+    """A moment of that earlier machine, of `VirtualMachine.save`, from which it goes on; else it boots."""
 
 
 def command(hardware: Hardware) -> list[str]:
@@ -60,7 +64,8 @@ def command(hardware: Hardware) -> list[str]:
         QEMU, "-name", name, *accelerators, "-accel", "tcg,thread=multi,tb-size=256", "-cpu", CPU, "-smp", "2",
         "-m", str(MEMORY_MB), "-display", "none", "-nodefaults", "-no-user-config", "-device", "VGA,addr=2",
         "-chardev", f"socket,id=serial,path={console_path(hardware)},server=on,wait=off",
-        "-serial", "chardev:serial", "-device", "virtio-rng-pci,addr=5",
+        "-serial", "chardev:serial", "-monitor", f"unix:{monitor_path(hardware)},server=on,wait=off",
+        "-device", "virtio-rng-pci,addr=5",
         "-drive", f"if=none,id=system,file={overlay_path(hardware)},format=qcow2,cache=unsafe",
         "-device", "virtio-blk-pci,drive=system,addr=3,bootindex=0",
     ]  # fmt: skip
@@ -73,6 +78,8 @@ def command(hardware: Hardware) -> list[str]:
     for number, netdev in enumerate(hardware.netdevs):
         card = f"virtio-net-pci,netdev=net{number},addr={FIRST_NIC_SLOT + number:#x},mac={mac(name, number)}"
         argv += ["-netdev", netdev, "-device", f"{card},romfile="]
+    if hardware.snapshot:
+        argv += ["-loadvm", hardware.snapshot]
     if hardware.config is not None:
         argv += ["-fw_cfg", f"name={FW_CFG},file={hardware.config}"]
     return argv
@@ -88,6 +95,11 @@ def mac(name: str, number: int) -> str:
 def console_path(hardware: Hardware) -> Path:
     """The socket of the serial console."""
     return hardware.folder / f"{hardware.name}.console"
+
+
+def monitor_path(hardware: Hardware) -> Path:
+    """The socket of qemu's own command line."""
+    return hardware.folder / f"{hardware.name}.monitor"
 
 
 def overlay_path(hardware: Hardware) -> Path:
@@ -186,6 +198,24 @@ class VirtualMachine:
         start = self._at
         end = self.wait_for(r"^[a-z0-9.-]+> $", timeout_s)
         return self.output[start : end.start()]
+
+    def save(self, name: str) -> None:
+        """Keep this moment, memory included, in the layer above the disk, from where a copy of it may go on.
+
+        Raises:
+            ApplianceError: qemu did not do so.
+        """
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.settimeout(SAVE_S)
+            channel.connect(os.fspath(monitor_path(self.hardware)))
+            said = b""
+            for line in ("", f"savevm {name}\n"):
+                channel.sendall(line.encode())
+                while not said.endswith(MONITOR_PROMPT):
+                    said += channel.recv(65536)
+                said, answer = b"", said
+        if b"rror" in answer:
+            raise ApplianceError(f"qemu did not save: {complaint(answer)}", hint="Is there room for the memory?")
 
     def uptime_s(self) -> float:
         """Seconds since power-on."""

@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import ApplianceError
-from appliance_images import bundle, grubenv, signing
+from appliance_images import bundle, fat, grubenv, signing
 from appliance_images.grubenv import BootState
 from appliance_images.tools import run
 
 BOOT_FACTS = Path("/run/appliance-boot")
 """Written by the first root: slot, disk and partitions this system started from."""
-MOUNT_POINT = Path("/run/appliance-esp")
+ENVIRONMENT = "GRUB/GRUBENV"
+"""Of the file system that firmware starts from."""
+MOUNT_POINT = Path("/run/appliance-slot")
 NUMBERS = {"a": 3, "b": 4}
 PIECE = 1 << 20
 SQUASHFS_MAGIC = b"hsqs"
@@ -37,6 +39,7 @@ class Machine:
     stem: str
     """Of the names of partitions: ``/dev/vda`` or ``/dev/nvme0n1p``."""
     mount_point: Path = MOUNT_POINT
+    """Where the other system is looked into."""
     keys: Path = signing.KEYS_FOLDER
 
     def device(self, slot: str) -> Path:
@@ -45,29 +48,39 @@ class Machine:
 
     def boot_state(self) -> BootState:
         """What the boot loader goes by."""
-        with self._environment(os.O_RDONLY) as handle:
-            return grubenv.parse(os.pread(handle, grubenv.SIZE, 0))
+        with self._esp(os.O_RDONLY) as handle:
+            return grubenv.parse(b"".join(os.pread(handle, each.size, each.offset) for each in self.block(handle)))
 
     def set_boot_state(self, state: BootState) -> None:
         """Tell the boot loader; on the disk when this returns."""
-        with self._environment(os.O_WRONLY) as handle:
-            # In place and in one piece: GRUB knows this block by its place on the disk.
-            os.pwrite(handle, grubenv.format_block(state), 0)
+        # In place, as GRUB itself does it; all that counts is in the first sector, which a disk writes whole or not.
+        with self._esp(os.O_RDWR) as handle:
+            block, at = grubenv.format_block(state), 0
+            for each in self.block(handle):
+                os.pwrite(handle, block[at : at + each.size], each.offset)
+                at += each.size
             os.fsync(handle)
 
+    def block(self, handle: int) -> list[fat.Extent]:
+        """Where the block of the boot loader is in the file system that firmware starts from."""
+        found = fat.locate(lambda size, offset: os.pread(handle, size, offset), ENVIRONMENT)
+        if sum(each.size for each in found) != grubenv.SIZE:
+            raise ValueError(f"{ENVIRONMENT} has another size than {grubenv.SIZE} bytes")
+        return found
+
     @contextmanager
-    def _environment(self, flags: int) -> Iterator[int]:
-        self.mount_point.mkdir(exist_ok=True)
-        mode = "ro" if flags == os.O_RDONLY else "rw,sync"
-        run("mount", "-t", "vfat", "-o", f"{mode},nosuid,nodev,noexec", self.esp, self.mount_point)
+    def _esp(self, flags: int) -> Iterator[int]:
         try:
-            handle = os.open(self.mount_point / "grub/grubenv", flags)
+            handle = os.open(self.esp, flags | os.O_CLOEXEC)
             try:
                 yield handle
             finally:
                 os.close(handle)
-        finally:
-            run("umount", self.mount_point)
+        except (OSError, ValueError) as error:
+            raise ApplianceError(
+                f"the boot loader's file system on {self.esp} cannot be used: {error}",
+                hint="This system goes on. Check the disk; if it is sound, flash the image again.",
+            ) from error
 
 
 def this_machine(facts: Path = BOOT_FACTS) -> Machine:
@@ -186,7 +199,7 @@ def _version(machine: Machine, slot: str) -> str:
                 return ""
     except OSError:
         return ""
-    place = machine.mount_point.with_name("appliance-slot")
+    place = machine.mount_point
     place.mkdir(exist_ok=True)
     try:
         run("mount", "-t", "squashfs", "-o", "ro,nosuid,nodev,noexec", machine.device(slot), place)

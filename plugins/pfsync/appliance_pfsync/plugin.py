@@ -82,7 +82,7 @@ class Pfsync:
     @hookimpl
     def appliance_image(self) -> ImagePart:
         return ImagePart(
-            packages=("nftables", "conntrack"),
+            packages=("nftables", "conntrack", "libstdc++6"),  # the last for the wheel of numpy
             kernel_modules=("nf_conntrack_netlink", "nf_nat", "nfnetlink_queue", "nft_queue"),
             sysctls={"net.netfilter.nf_conntrack_tcp_be_liberal": "1", "net.netfilter.nf_conntrack_tcp_loose": "1"},
         )

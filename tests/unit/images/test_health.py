@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -45,9 +46,43 @@ def test_a_node_that_does_not_answer_is_sick(tmp_path: Path, monkeypatch: pytest
     assert "the node does not answer" in found
 
 
-def test_services_that_are_down_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [{"service": "carp/a", "state": "running"}, {"service": "pfsync/b", "state": "failed", "error": "no socket"}]
+SERVICES = [
+    {"name": "carp/a", "state": "running", "error": None},
+    {"name": "pfsync/b", "state": "failed", "error": "no socket"},
+]
+HA = {
+    "vips": [
+        {"interface": "lan", "vhid": 1, "state": "BACKUP", "reason": "a better master"},
+        {"interface": "wan", "vhid": 2, "state": "INIT", "reason": "no link"},
+        {"interface": "dmz", "vhid": 3, "state": "INIT", "reason": "not started"},
+    ],
+    "links": [{"interface": "lan", "up": True}, {"interface": "wan", "up": False}, {"interface": "dmz", "up": True}],
+}
+
+
+def test_services_that_are_down_and_virtual_hosts_without_a_role_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(health, "is_active", lambda unit: True)
-    monkeypatch.setattr(health, "answer", lambda socket, words: rows)
+    monkeypatch.setattr(health, "answer", lambda socket, words: SERVICES if words[1] == "services" else HA)
     (tmp_path / "appliance.toml").touch()
-    assert health.problems(tmp_path / "appliance.toml") == ["service pfsync/b is down: no socket"]
+    assert health.problems(tmp_path / "appliance.toml") == [
+        "service pfsync/b is failed: no socket",
+        "virtual host 3 on dmz has no role: not started",
+    ]
+
+
+def test_it_waits_until_what_is_wrong_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[list[str]] = [["starting"], ["starting"], []]
+    monkeypatch.setattr(health, "LOOK_S", 0.0)
+    monkeypatch.setattr(health, "problems", lambda config, socket: found.pop(0))
+    assert health.settled(patience_s=60, stable_s=0) == []
+    monkeypatch.setattr(health, "problems", lambda config, socket: ["sick"])
+    assert health.settled(patience_s=0) == ["sick"]
+
+
+def test_a_service_that_runs_between_two_crashes_is_not_healthy(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = itertools.cycle([["crashed"], [], []])
+    monkeypatch.setattr(health, "LOOK_S", 0.01)
+    monkeypatch.setattr(health, "problems", lambda config, socket: next(looks))
+    assert health.settled(patience_s=0.2, stable_s=5) == ["crashed"]

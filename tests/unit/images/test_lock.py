@@ -29,6 +29,8 @@ def test_it_fits_only_the_same_wishes() -> None:
 def test_another_package_is_another_base_system() -> None:
     other = Lock(date=LOCK.date, suite="bookworm", wanted=("acl",), debs=())
     assert other.base_key != LOCK.base_key
+    pulled_in = Lock(date=LOCK.date, suite="bookworm", wanted=("attr",), debs=(PIN,))
+    assert pulled_in.base_key != LOCK.base_key, "what is only needed by something else may not be installed"
     same = Lock(date=LOCK.date, suite="bookworm", wanted=("acl", "python:trio"), debs=(PIN,))
     assert same.base_key == LOCK.base_key, "wheels are not in it"
 
