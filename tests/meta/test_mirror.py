@@ -32,6 +32,7 @@ DRIVEN_BY = {
     "core/host/frames.py": "unit/core/host/test_bridge.py",
     "core/host/hooks.py": "unit/core/host/test_plugins.py",
     "core/host/isolated.py": "unit/core/host/test_isolation.py",
+    "core/host/planning.py": "unit/core/host/test_reload.py",
     "core/host/remote.py": "unit/core/host/test_isolation.py",
     "core/host/unit.py": "unit/core/host/test_supervisor.py",
     "core/net/namespace.py": "netns/kit/test_netlab.py",

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 
 from appliance.config.positions import KeyPath, format_path
 from appliance.config.redact import REDACTED
-from appliance.config.schema import secret_paths
 from appliance.config.sections import IDENTITIES
+from appliance.config.shape import secret_paths
 from appliance.config.wording import show
 from appliance.events.config import KeyChange, Kind
 

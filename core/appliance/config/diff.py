@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from appliance.config.model import Config
 from appliance.config.positions import KeyPath, locate
 from appliance.config.redact import redact_paths
-from appliance.config.schema import secret_paths
+from appliance.config.shape import secret_paths
 
 OLD_SECRET = '"********** (old)"'
 NEW_SECRET = '"********** (new)"'

@@ -13,8 +13,8 @@ from pydantic import BaseModel
 
 from appliance.config.positions import KeyPath, locate
 from appliance.config.redact import redact_paths
-from appliance.config.schema import secret_paths
 from appliance.config.sections import IDENTITIES
+from appliance.config.shape import secret_paths
 from appliance.config.syntax import parse
 from appliance.config.writing import renamed, rewritten
 from appliance.errors import RefusedError

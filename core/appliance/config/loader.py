@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from pydantic import ValidationError
 
 from appliance.config.model import Config, Model, NodeTable, PluginsTable
+from appliance.config.parts import excerpt
 from appliance.config.positions import KeyPath, locate
 from appliance.config.redact import redact_paths
 from appliance.config.report import Report
-from appliance.config.schema import CORE_TABLES, secret_paths
+from appliance.config.schema import CORE_TABLES
+from appliance.config.shape import secret_paths
 from appliance.config.syntax import FILE_MAX_BYTES, parse
 from appliance.config.wording import explain, similar
 from appliance.errors import ConfigError, Problem
@@ -56,6 +57,8 @@ class Loaded:
     """Plugins left out by `load_tolerant`, each with its formatted problems."""
     migrated: tuple[str, ...] = ()
     """For people: tables that were of an older format."""
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """What the text says."""
 
 
 def read_file(path: Path) -> str:
@@ -97,18 +100,28 @@ def load_whole(
     tables: Mapping[str, ConfigTable],
     unavailable: Mapping[str, Unavailable] | None = None,
     verify: Verify | None = None,
+    data: dict[str, Any] | None = None,
 ) -> Loaded:
-    """As `load`, with the warnings; `unavailable` are tables of plugins that are not loaded, by table name."""
-    draft = _Draft(text, path, tables, unavailable or {})
+    """As `load`, with the warnings.
+
+    Args:
+        text: The text.
+        path: Its name in messages.
+        tables: Those of the loaded plugins by plugin name.
+        unavailable: Tables of plugins that are not loaded, by table name.
+        verify: The cross-checks.
+        data: What the text says, if that is known.
+    """
+    draft = _Draft(text, path, tables, unavailable or {}, data)
     if _errors(draft.problems):
-        raise draft.report.refusal(draft.problems)
+        raise draft.refusal(draft.problems)
     config = draft.config(without=())
     found = [*draft.problems, *(verify(config) if verify is not None else ())]
     if _errors(found):
-        raise draft.report.refusal(found)
+        raise draft.refusal(found)
     risks = [problem for problem in found if problem.severity == "confirm"]
     notes = [problem for problem in found if problem.severity != "confirm"]
-    return Loaded(config=config, warnings=draft.formatted(notes), risks=draft.formatted(risks))
+    return Loaded(config=config, warnings=draft.formatted(notes), risks=draft.formatted(risks), data=draft.data)
 
 
 def load_tolerant(
@@ -141,12 +154,13 @@ def load_tolerant(
         for problem in errors:
             owner = draft.owner(problem)
             if owner is None or owner in left_out:
-                raise draft.report.refusal(found)
+                raise draft.refusal(found)
             refused.setdefault(owner, []).append(problem)
     return Loaded(
         config=config,
         warnings=draft.formatted([*notes, *found]),
         refused={plugin: "\n".join(draft.formatted(problems)) for plugin, problems in refused.items()},
+        data=draft.data,
     )
 
 
@@ -174,9 +188,10 @@ class _Draft:
         path: str,
         tables: Mapping[str, ConfigTable],
         unavailable: Mapping[str, Unavailable],
+        data: dict[str, Any] | None = None,
     ) -> None:
         self.text, self.path = text, path
-        self.data = parse(text, path)
+        self.data = parse(text, path, known=data)
         self.problems: list[Problem] = []
         self._unavailable = unavailable
         self._owners = {table.name: (plugin, table.model) for plugin, table in tables.items()}
@@ -187,16 +202,28 @@ class _Draft:
         for name, value in self.data.items():
             self._read_table(name, value)
 
-    @cached_property
-    def secrets(self) -> frozenset[KeyPath]:
-        """Paths of values that no message may show."""
-        return secret_paths(self.data, {name: model for name, (_, model) in self._owners.items()})
+    def refusal(self, problems: Sequence[Problem]) -> ConfigError:
+        """The error that says everything at once."""
+        return self._report(problems).refusal(problems)
 
-    @cached_property
-    def report(self) -> Report:
-        """Formats problems. Made on demand: a right file needs no positions."""
-        positions = locate(self.text)
-        return Report(path=self.path, positions=positions, shown=redact_paths(positions, self.secrets))
+    def formatted(self, problems: Sequence[Problem]) -> tuple[str, ...]:
+        """In file order, as text."""
+        if not problems:
+            return ()
+        report = self._report(problems)
+        return tuple(report.format(problem) for problem in report.ordered(problems))
+
+    def _report(self, problems: Sequence[Problem]) -> Report:
+        """Prints these problems. Only their tables are scanned: a large one takes seconds."""
+        paths = [path for problem in problems for path in (problem.path, *problem.also)]
+        names = {str(path[0]) for path in paths if path}
+        positions = locate(excerpt(self.text, self.data, names))
+        return Report(path=self.path, positions=positions, shown=redact_paths(positions, self._secrets(names)))
+
+    def _secrets(self, names: Collection[str]) -> frozenset[KeyPath]:
+        """Paths of values of these tables, and of keys outside of tables, that no message may show."""
+        chosen = {name: value for name, value in self.data.items() if name in names or not isinstance(value, dict)}
+        return secret_paths(chosen, {name: model for name, (_, model) in self._owners.items()})
 
     @property
     def node(self) -> NodeTable:
@@ -215,7 +242,7 @@ class _Draft:
         """Refuse when a table without which nothing can start is wrong."""
         wrong = [problem for problem in self.problems if problem.path[0] in CORE_TABLES]
         if wrong:
-            raise self.report.refusal(wrong)
+            raise self.refusal(wrong)
 
     def owner(self, problem: Problem) -> str | None:
         """The plugin whose table a problem is in."""
@@ -231,12 +258,6 @@ class _Draft:
         }
         return Config(chosen, node=self.node, plugins=self.plugins, text=self.text, path=self.path)
 
-    def formatted(self, problems: Sequence[Problem]) -> tuple[str, ...]:
-        """In file order, as text."""
-        if not problems:
-            return ()  # positions of a large file take seconds
-        return tuple(self.report.format(problem) for problem in self.report.ordered(problems))
-
     def _read_table(self, name: str, value: object) -> None:
         model = CORE_TABLES.get(name) or (self._owners[name][1] if name in self._owners else None)
         if model is None:
@@ -249,7 +270,8 @@ class _Draft:
                 self._models[name] = cast(Model, model.model_validate(value))
             except ValidationError as error:
                 errors = error.errors(include_url=False)
-                self.problems += explain(errors, table=name, model=model, data=value, secrets=self.secrets)
+                secrets = self._secrets([name])
+                self.problems += explain(errors, table=name, model=model, data=value, secrets=secrets)
             except _MODEL_BUGS as error:
                 who = self._owners[name][0] if name in self._owners else "core"
                 message = f"the plugin {who} failed on its own table: {type(error).__name__}: {error}"

@@ -9,7 +9,8 @@ import tomli
 from pydantic import BaseModel
 
 from appliance.config.positions import KeyPath, Positions, locate
-from appliance.config.schema import secret_paths, sounds_secret
+from appliance.config.schema import sounds_secret
+from appliance.config.shape import secret_paths
 
 REDACTED = '"**********"'
 """Written in place of a secret; as in pydantic, the same length for all."""

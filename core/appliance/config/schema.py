@@ -119,31 +119,7 @@ def is_secret(annotations: Sequence[object]) -> bool:
     )
 
 
-def _walk(annotations: Sequence[object], data: object, path: KeyPath) -> Iterator[KeyPath]:
-    if is_secret(annotations):
-        yield path
-    elif isinstance(data, dict):
-        for key, value in data.items():
-            below = _step(annotations, key)
-            if not below and _may_be_secret(key, annotations):
-                yield (*path, key)
-            else:
-                yield from _walk(below, value, (*path, key))
-    elif isinstance(data, list):
-        for index, value in enumerate(data):
-            yield from _walk(_step(annotations, index), value, (*path, index))
-
-
-def _may_be_secret(unknown: str, annotations: Sequence[object]) -> bool:
+def may_be_secret(unknown: str, annotations: Sequence[object]) -> bool:
     """Whether a key that no model knows sounds secret, or is a secret key misspelled."""
     names = [name for name, field in fields_of(annotations).items() if is_secret([field.annotation])]
     return sounds_secret(unknown) or bool(difflib.get_close_matches(unknown, names, n=1))
-
-
-def secret_paths(data: Mapping[str, object], models: Mapping[str, type[BaseModel]]) -> frozenset[KeyPath]:
-    """Paths of all values that must not be printed; `models` are the tables' by name."""
-    found: set[KeyPath] = set()
-    for name, value in data.items():
-        model = models.get(name) or CORE_TABLES.get(name)
-        found.update(_walk([model] if model else [], value, (name,)))
-    return frozenset(found)

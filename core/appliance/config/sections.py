@@ -14,8 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from appliance.config.model import Scope
-from appliance.config.schema import field_at, inner_annotations
+from appliance.config.shape import Shape
 from appliance.errors import RefusedError
 
 Data = dict[str, Any]
@@ -72,58 +71,39 @@ def _copied(data: Mapping[str, Any]) -> Data:
     return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in data.items()}
 
 
-class _Shape:
-    """What models say about the values at one place; asked once for each place, not for each of ten thousand rules."""
-
-    __slots__ = ("_annotations", "_inner", "_local")
-
-    def __init__(self, annotations: Sequence[object]) -> None:
-        self._annotations = annotations
-        self._inner: dict[str | int, _Shape] = {}
-        self._local: dict[str, bool] = {}
-
-    def inner(self, part: str | int) -> _Shape:
-        """Of one key; all elements of a list have that of element 0."""
-        found = self._inner.get(part)
-        if found is None:
-            found = self._inner[part] = _Shape(inner_annotations(self._annotations, part))
-        return found
-
-    def is_local(self, key: str) -> bool:
-        """Whether this key never travels."""
-        found = self._local.get(key)
-        if found is None:
-            field = field_at(self._annotations, key)
-            found = self._local[key] = field is not None and Scope.LOCAL in field.metadata
-        return found
-
-
 # --- out ---------------------------------------------------------------------------------------------------
 
 
 def shared(data: Mapping[str, Any], models: Models) -> Data:
     """What of these tables travels: without LOCAL fields and without items that are marked ``nosync``."""
-    return {name: _shared(table, _Shape([models[name]])) if name in models else table for name, table in data.items()}
+    return {name: _shared(table, Shape([models[name]])) if name in models else table for name, table in data.items()}
 
 
 def present(data: Mapping[str, Any], keys: Sequence[Sequence[str]], models: Models) -> Data:
     """Those tables of a section of which nothing travels but that they are there: that switches a plugin on."""
     names = dict.fromkeys(key[0] for key in keys if key[0] in data)
-    whole = shared({name: data[name] for name in names}, models)
-    return {name: {} for name, table in whole.items() if table == {}}
+    # A key at a time: most often the first one of a large table says that something of it travels.
+    return {
+        name: {}
+        for name in names
+        if not any(shared({name: {key: value}}, models)[name] for key, value in data[name].items())
+    }
 
 
-def _shared(value: Any, shape: _Shape) -> Any:
+def _shared(value: Any, shape: Shape) -> Any:
     if isinstance(value, Mapping):
+        if value.keys() <= shape.flat:
+            return value
         inner = {
             key: _shared(each, shape.inner(key)) if isinstance(each, dict | list) else each
             for key, each in value.items()
-            if not shape.is_local(key) and not _stays(each)
+            if key not in shape.local and not _stays(each)
         }
         # A table or list of which nothing travels is not there for others; one that is empty is.
         return {key: each for key, each in inner.items() if each not in ({}, []) or value[key] == each}
     if isinstance(value, list):
-        return [_shared(item, shape.inner(0)) for item in value if not _stays(item)]
+        inner_shape = shape.inner(0)
+        return [_shared(item, inner_shape) for item in value if not _stays(item)]
     return value
 
 
@@ -146,31 +126,36 @@ def merged(received: Mapping[str, Any], own: Mapping[str, Any], models: Models) 
         RefusedError: Something that stays here has the name of something that came.
     """
     names = dict.fromkeys([*received, *own])
-    tables = ((name, _merged(received.get(name, {}), own.get(name, {}), _Shape([models[name]]))) for name in names)
+    tables = ((name, _merged(received.get(name, {}), own.get(name, {}), Shape([models[name]]))) for name in names)
     return {name: table for name, table in tables if table or name in received}
 
 
-def _merged(received: Any, own: Any, shape: _Shape) -> Any:
+def _merged(received: Any, own: Any, shape: Shape) -> Any:
     if isinstance(received, Mapping):
         return _merged_table(received, own if isinstance(own, Mapping) else {}, shape)
     if isinstance(received, list) and isinstance(own, list):
         inner = shape.inner(0)
         known = {identity: item for item in own if (identity := _identity(item)) is not None}
+        result = []
         for item in received:
-            _refuse_if_kept(known.get(_identity(item) or ("", "")), str((_identity(item) or ("", ""))[1]))
-        result = [_merged(item, known.get(_identity(item) or ("", "")), inner) for item in received]
+            identity = _identity(item) or ("", "")
+            here = known.get(identity)
+            _refuse_if_kept(here, identity[1])
+            result.append(_merged(item, here, inner))
         return result + [item for item in own if _stays(item)]
     return received
 
 
-def _merged_table(received: Mapping[str, Any], own: Mapping[str, Any], shape: _Shape) -> Data:
+def _merged_table(received: Mapping[str, Any], own: Mapping[str, Any], shape: Shape) -> Data:
+    if not own:
+        return dict(received)
     for key in received:
         _refuse_if_kept(own.get(key), key)
     result = {key: _merged(value, own.get(key), shape.inner(key)) for key, value in received.items()}
     for key, value in own.items():
         if key in received:
             continue
-        if shape.is_local(key) or _stays(value):
+        if key in shape.local or _stays(value):
             result[key] = value
         elif isinstance(value, Mapping | list):
             rest = _merged(type(value)(), value, shape.inner(key))
@@ -191,4 +176,7 @@ def _refuse_if_kept(own: object, name: str) -> None:
 def _identity(item: object) -> tuple[str, str] | None:
     if not isinstance(item, Mapping):
         return None
-    return next(((key, str(item[key])) for key in IDENTITIES if item.get(key)), None)
+    for key in IDENTITIES:
+        if item.get(key):
+            return key, str(item[key])
+    return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from typing import Any
 
 import tomli
 
@@ -17,29 +17,30 @@ NESTING_MAX = 64
 """Deepest nesting of tables and lists: far more than any model has, far less than recursion can take."""
 
 
-def parse(text: str, path: str) -> dict[str, object]:
-    """The data of a TOML text; `path` is only for messages."""
+def parse(text: str, path: str, *, known: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The data of a TOML text.
+
+    Args:
+        text: The text.
+        path: Its name in messages.
+        known: What it says, if somebody has read it already: then only its size is checked.
+    """
     if len(text.encode()) > FILE_MAX_BYTES:
         hint = "Check that this is the right text."
         raise ConfigError(f"{path}: larger than {FILE_MAX_BYTES // 1024} KiB, which is not read", hint=hint)
     try:
-        data = tomli.loads(text)
+        data = tomli.loads(text) if known is None else known
     except tomli.TOMLDecodeError as error:
         raise _syntax_error(path, normalized(text), str(error)) from None
     except RecursionError:
         raise _too_deep(path) from None
-    level: list[object] = [data]
+    level: list[dict[str, Any] | list[Any]] = [data]
     for _ in range(NESTING_MAX):
-        level = [child for value in level for child in _children(value)]
+        values = (value.values() if isinstance(value, dict) else value for value in level)
+        level = [child for each in values for child in each if isinstance(child, dict | list)]
         if not level:
             return data
     raise _too_deep(path)
-
-
-def _children(value: object) -> Iterable[object]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def _too_deep(path: str) -> ConfigError:

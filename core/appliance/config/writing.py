@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date, datetime, time
 from typing import Any
@@ -16,16 +16,23 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, Table
 
 from appliance.config.layout import is_block, with_new_tables, with_renamed
+from appliance.config.parts import parts
 
 CAREFUL_MAX = 64 << 10
 """Characters of a text that is edited key by key, keeping the comments of what changes: that takes 3 s per MB."""
-# Begins with a line end and not with "^", for which a regular expression stops at every character.
-_HEADER = re.compile(r"\n[ \t]*\[\[?[ \t]*(\"[^\"\n]*\"|'[^'\n]*'|[A-Za-z0-9_-]+)")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_encoded = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def rewritten(text: str, tables: Mapping[str, Mapping[str, Any] | None], data: Mapping[str, Any] | None = None) -> str:
-    """The text of a configuration file with these tables as given.
+    """As `replaced`; only the text."""
+    return replaced(text, tables, data)[0]
+
+
+def replaced(
+    text: str, tables: Mapping[str, Mapping[str, Any] | None], data: Mapping[str, Any] | None = None
+) -> tuple[str, dict[str, Any]]:
+    """The text of a configuration file with these tables as given, and what it says.
 
     Other tables are kept to the letter. Of a table that changes, comments and order survive where nothing changes, if
     the file is not larger than `CAREFUL_MAX`.
@@ -36,19 +43,20 @@ def rewritten(text: str, tables: Mapping[str, Mapping[str, Any] | None], data: M
         data: What the text says, if that is known.
     """
     data = tomli.loads(text) if data is None else data
+    written, found = text, dict(data)
     changed = {name: table for name, table in tables.items() if data.get(name) != table}
     if not changed:
-        return text
+        return written, found
     wanted = {name: table for name, table in {**data, **changed}.items() if table is not None}
-    is_small = len(text) + len(repr(changed)) <= CAREFUL_MAX
-    written = ""
+    is_small = len(text) <= CAREFUL_MAX and len(text) + len(repr(changed)) <= CAREFUL_MAX
     for way in (_arranged, _edited, _spliced) if is_small else (_spliced, _edited):
         # A line that looked like a header was none, or a layout was too unusual: the next way is plainer.
         with suppress(tomli.TOMLDecodeError, TOMLKitError):
-            written = way(text, changed)
-            if tomli.loads(written) == wanted:
+            made = way(text, changed)
+            written, found = made, tomli.loads(made)
+            if found == wanted:
                 break
-    return written
+    return written, found
 
 
 def renamed(text: str, path: tuple[str, ...], name: str, data: Mapping[str, Any]) -> str:
@@ -79,9 +87,11 @@ def _arranged(text: str, tables: Mapping[str, Mapping[str, Any] | None]) -> str:
 
 
 def _written(path: tuple[str, ...], value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "".join(_table(path, value))
-    return "\n".join("".join(_table(path, item, item=True)) for item in value)
+    out: list[str] = []
+    for each in [value] if isinstance(value, Mapping) else value:
+        out += ["\n"] if out else []
+        _table(path, each, out, item=each is not value)
+    return "".join(out)
 
 
 def _edited(text: str, tables: Mapping[str, Mapping[str, Any] | None]) -> str:
@@ -150,40 +160,40 @@ def _spliced(text: str, tables: Mapping[str, Mapping[str, Any] | None]) -> str:
 
     A line that looks like a header may stand inside of a string: whoever calls compares what became of it.
     """
-    headers = [(match.start(), match[1].strip("\"'")) for match in _HEADER.finditer("\n" + text)]
-    starts = [start for start, _ in headers] + [len(text)]
     written: set[str] = set()
-    parts = [text[: starts[0]]]
-    for number, (start, name) in enumerate(headers):
+    out: list[str] = []
+    for name, start, end in parts(text):
         if name not in tables:
-            parts.append(text[start : starts[number + 1]])
+            out.append(text[start:end])
         elif name not in written:
             written.add(name)
-            table = tables[name]
-            parts.append("".join(_table((name,), table)) + "\n" if table is not None else "")
-    rest = [
-        "".join(_table((name,), table)) for name, table in tables.items() if table is not None and name not in written
-    ]
-    return "".join(parts) + "".join(f"\n{each}" for each in rest)
+            if (table := tables[name]) is not None:
+                _table((name,), table, out)
+                out.append("\n")
+    for name, table in tables.items():
+        if table is not None and name not in written:
+            out.append("\n")
+            _table((name,), table, out)
+    return "".join(out)
 
 
-def _table(path: tuple[str, ...], table: Mapping[str, Any], *, item: bool = False) -> Iterator[str]:
-    """A table with all that is in it: its own values, then the tables below it."""
-    inner = {key: value for key, value in table.items() if isinstance(value, Mapping) or is_block(value)}
+def _table(path: tuple[str, ...], table: Mapping[str, Any], out: list[str], *, item: bool = False) -> None:
+    """Write a table with all that is in it: its own values, then the tables below it."""
+    inner = {key: value for key, value in table.items() if isinstance(value, Mapping | list) and _is_below(value)}
     header = ".".join(map(_key, path))
     if item or len(inner) < len(table) or not table:
-        yield f"[[{header}]]\n" if item else f"[{header}]\n"
+        out.append(f"[[{header}]]\n" if item else f"[{header}]\n")
     for key, value in table.items():
         if key not in inner:
-            yield f"{_key(key)} = {literal(value)}\n"
+            out.append(f"{_key(key)} = {literal(value)}\n")
     for key, value in inner.items():
-        if isinstance(value, Mapping):
-            yield "\n"
-            yield from _table((*path, key), value)
-        else:
-            for each in value:
-                yield "\n"
-                yield from _table((*path, key), each, item=True)
+        for each in [value] if isinstance(value, Mapping) else value:
+            out.append("\n")
+            _table((*path, key), each, out, item=each is not value)
+
+
+def _is_below(value: Mapping[str, Any] | list[Any]) -> bool:
+    return isinstance(value, Mapping) or is_block(value)
 
 
 def _key(text: str) -> str:
@@ -192,7 +202,7 @@ def _key(text: str) -> str:
 
 def _string(text: str) -> str:
     # A basic string of TOML is one of JSON, but for DEL, which has to be escaped too.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return _encoded(text).replace("\x7f", "\\u007f")
 
 
 def literal(value: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from appliance.config.loader import Loaded, Unavailable, load_tolerant, load_whole
 from appliance.config.migrating import NewerFormatError, migrated
@@ -30,7 +30,15 @@ class ConfigLoader:
         """Without a `probe`, what is loaded may be for another machine: nobody asks what the kernel of this one can."""
         self._plugins, self._probe = plugins, probe
 
-    def strict(self, text: str, *, path: str, old: Config | None, rule: Rule | None = None) -> Loaded:
+    def strict(
+        self,
+        text: str,
+        *,
+        path: str,
+        old: Config | None,
+        rule: Rule | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> Loaded:
         """Everything is right, or `ConfigError` says all that is not and `old` stays enabled.
 
         Args:
@@ -38,6 +46,7 @@ class ConfigLoader:
             path: Its name in messages.
             old: The configuration in force.
             rule: A further cross-check.
+            data: What the text says, if that is known; of no use when a table has to be migrated.
         """
         accepted = False
         try:
@@ -49,6 +58,7 @@ class ConfigLoader:
                 path=path,
                 tables=self._plugins.tables(),
                 unavailable=self._unavailable(),
+                data=data if found.text == text else None,
                 verify=lambda config: [
                     *self._verify(config, old),
                     *self._kernel(config, old),

@@ -7,10 +7,10 @@ file on disk stays the old one, so that neither the clock running out nor a rebo
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -20,12 +20,13 @@ from appliance.config.loader import Loaded
 from appliance.config.model import Config, Model
 from appliance.config.redact import redact
 from appliance.config.syntax import parse
-from appliance.errors import ApplianceError, ConfigError, PluginError, Problem, RefusedError, UsageError
+from appliance.errors import ApplianceError, ConfigError, Problem, RefusedError, UsageError
 from appliance.events import Alarm, ConfigApplied, ConfigRefused, Health
-from appliance.host import ruleset
 from appliance.host.alarms import SOURCE, PluginAlarms
+from appliance.host.garbage import uncollected
 from appliance.host.loading import ConfigLoader
-from appliance.host.plugins import PluginFailure, PluginService
+from appliance.host.planning import plan
+from appliance.host.plugins import PluginService
 from appliance.host.risks import identity_changes, refuse_risks
 from appliance.host.supervisor import AppliedServices
 
@@ -42,8 +43,6 @@ CONFIRM_MAX_S = 3600.0
 """Longest time to confirm a change: who needs more than an hour has forgotten it."""
 REASON_MAX = 2000
 """Characters of a refusal that go into its event; the caller gets all of it."""
-PLAN_HOOKS = ("appliance_services", "appliance_ruleset")
-DISTRIBUTION = "ha-appliance"
 ROLLBACK_ALARM = "config/rollback"
 
 
@@ -70,6 +69,8 @@ class _Running:
     config: Config
     wanted: tuple[PluginService, ...]
     revision: int
+    data: Mapping[str, Any]
+    """What its text says."""
     is_complete: bool
     """No plugin was left out because its table was refused at start."""
 
@@ -117,6 +118,11 @@ class Reloader:
         return self._in_force.config
 
     @property
+    def data(self) -> Mapping[str, Any]:
+        """What its text says."""
+        return self._in_force.data
+
+    @property
     def revision(self) -> int:
         """Its number."""
         return self._in_force.revision
@@ -157,7 +163,11 @@ class Reloader:
         """
         self._found, loaded = self._loader.first(text, path=path, history=self._store.history, log=self._log)
         self._running = _Running(
-            config=loaded.config, wanted=(), revision=0, is_complete=not loaded.refused and not loaded.warnings
+            config=loaded.config,
+            wanted=(),
+            revision=0,
+            data=loaded.data,
+            is_complete=not loaded.refused and not loaded.warnings,
         )
         return loaded.config
 
@@ -267,8 +277,12 @@ class Reloader:
         """The models of all known tables by table name."""
         return self._loader.models()
 
-    async def check(self, text: str) -> tuple[str, ...]:
+    async def check(self, text: str, *, data: dict[str, Any] | None = None) -> tuple[str, ...]:
         """Whether `apply` would take this text; its warnings. Waits for the end of a change that is under way.
+
+        Args:
+            text: A candidate.
+            data: What it says, if that is known.
 
         Raises:
             ConfigError: It would not.
@@ -276,7 +290,7 @@ class Reloader:
         async with self._lock:  # a change has enabled the plugins of its own text, which this would take back
             before = self._in_force
             try:
-                loaded = self._load(text, before)
+                loaded = self._load(text, before, data)
             finally:
                 self._plugins.enable(self.config)
             self._checked = (text, before.config, loaded)
@@ -359,7 +373,7 @@ class Reloader:
         """Whether this is what was in force before the change that waits: nothing is less of a risk."""
         return self._pending is not None and text == self._pending.before.config.text
 
-    def _load(self, text: str, before: _Running) -> Loaded:
+    def _load(self, text: str, before: _Running, data: dict[str, Any] | None = None) -> Loaded:
         if self._checked is not None and self._checked[0] == text and self._checked[1] is before.config:
             loaded, self._checked = self._checked[2], None  # by `check`, a moment ago
             self._plugins.enable(loaded.config)
@@ -368,8 +382,9 @@ class Reloader:
         def identity_stays(config: Config) -> list[Problem]:
             return identity_changes(before.config, config)
 
-        old = before.config
-        return self._loader.strict(text, path=str(self._store.path), old=old, rule=identity_stays)
+        old, path = before.config, str(self._store.path)
+        with uncollected():
+            return self._loader.strict(text, path=path, old=old, rule=identity_stays, data=data)
 
     async def _switch(
         self, before: _Running, loaded: Loaded, is_different: bool, *, kept: str, comment: str, who: str
@@ -379,8 +394,9 @@ class Reloader:
         replaced: str | None = None
         try:
             if is_different or not before.is_complete:
-                wanted = self._plan(loaded.config, strict=True)
-                services = await self._apply(wanted)
+                with uncollected():
+                    wanted = self._plan(loaded.config, strict=True)
+                    services = await self._apply(wanted)
             replaced = await self._store.write(kept, known=(before.config.text, loaded.config.text, self._found))
             revision = await self._store.record(loaded.config.text, comment=comment, who=who)
         except Exception:  # whatever it is: half of a change is worse than none
@@ -388,38 +404,13 @@ class Reloader:
             if replaced is not None:
                 await self._store.write(replaced)
             raise
-        after = _Running(config=loaded.config, wanted=wanted, revision=revision.number, is_complete=True)
+        after = _Running(
+            config=loaded.config, wanted=wanted, revision=revision.number, data=loaded.data, is_complete=True
+        )
         return after, services
 
     def _plan(self, config: Config, *, strict: bool) -> tuple[PluginService, ...]:
-        """The services of a configuration; strict: a plugin that fails to name its own refuses it."""
-        wanted = tuple(self._plugins.services(config, self._node))
-        fragments = self._plugins.fragments(config)
-        failures = [failure for failure in self._plugins.failures if failure.hook in PLAN_HOOKS]
-        if failures and strict:
-            raise PluginError(
-                "; ".join(str(failure) for failure in failures),
-                hint="Nothing has been changed. Report it to the author of the plugin.",
-            )
-        closed = None if strict else self._why_closed(failures)
-        try:
-            keeper = ruleset.service(config, fragments, self._loader.models(), closed=closed)
-        except PluginError as error:
-            if strict:
-                raise
-            self._log.error("ruleset_refused", error=error.message)
-            keeper = ruleset.service(config, [], self._loader.models(), closed=error.message)
-        if keeper is None:
-            return wanted
-        return (PluginService(plugin=SOURCE, distribution=DISTRIBUTION, service=keeper), *wanted)
-
-    def _why_closed(self, failures: list[PluginFailure]) -> str | None:
-        """Why the rules of a node that starts are not all that its file asks for."""
-        refused = self._plugins.refused_with("appliance_ruleset")
-        if refused:
-            return f"the configuration of {', '.join(refused)} was refused"
-        broken = [failure for failure in failures if failure.hook == "appliance_ruleset"]
-        return str(broken[0]) if broken else None
+        return plan(config, self._plugins, self._node, self._loader.models(), self._log, strict=strict)
 
     async def _apply(self, wanted: tuple[PluginService, ...]) -> AppliedServices:
         with trio.move_on_after(APPLY_MAX_S):

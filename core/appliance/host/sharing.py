@@ -18,8 +18,7 @@ import trio
 from appliance.config import Config, ProvidesInterfaces
 from appliance.config.compare import changed_keys
 from appliance.config.sections import Data, canonical, digest, merged, present, put, shared, take
-from appliance.config.syntax import parse
-from appliance.config.writing import rewritten
+from appliance.config.writing import replaced
 from appliance.errors import RefusedError
 from appliance.events import Request
 from appliance.events.config import (
@@ -35,6 +34,7 @@ from appliance.events.config import (
     Section,
     SectionChanges,
 )
+from appliance.host.garbage import uncollected
 from appliance.plugin.contributions import Mirror, SyncSection
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class _Known:
     """What was made of one configuration: looks at it come often, changes seldom."""
 
     config: Config
-    data: Data
+    data: Mapping[str, Any]
     sections: dict[str, tuple[Section, ...]] = field(default_factory=dict)
     """By the receiver they were made for."""
 
@@ -124,7 +124,7 @@ class Sharing:
 
     def _known_of(self, config: Config) -> _Known:
         if self._known is None or self._known.config is not config:
-            self._known = _Known(config, parse(config.text, config.path))
+            self._known = _Known(config, self._reloader.data)
         return self._known
 
     # --- changing ------------------------------------------------------------------------------------------
@@ -141,8 +141,10 @@ class Sharing:
                 hint=f"Install the plugin that declares it here too; known: {', '.join(sorted(declared))}.",
             )
         chosen = [(declared[name], part) for name, part in received.items()]
-        text = await trio.to_thread.run_sync(_with_sections, config.text, self._known_of(config).data, chosen, models)
-        await self._reloader.check(text)
+        with uncollected():
+            before = self._reloader.data
+            text, data = await trio.to_thread.run_sync(_with_sections, config.text, before, chosen, models)
+            await self._reloader.check(text, data=data)
         self._prepared = (text, config)
         return Hidden(text)
 
@@ -178,7 +180,7 @@ class Sharing:
 
 
 def _sections_of(
-    data: Data, declared: list[tuple[str, SyncSection]], models: Mapping[str, Any], mirror: Mirror | None
+    data: Mapping[str, Any], declared: list[tuple[str, SyncSection]], models: Mapping[str, Any], mirror: Mirror | None
 ) -> tuple[Section, ...]:
     found = []
     for owner, section in declared:
@@ -207,9 +209,11 @@ def own_addresses(config: Config) -> dict[str, tuple[str, ...]]:
     return {name: tuple(str(address) for address in each.addresses) for name, each in known.items()}
 
 
-def _with_sections(text: str, data: Data, chosen: list[tuple[SyncSection, Data]], models: Mapping[str, Any]) -> str:
-    """The text of this node with these sections of another one in it."""
-    new = data
+def _with_sections(
+    text: str, data: Mapping[str, Any], chosen: list[tuple[SyncSection, Data]], models: Mapping[str, Any]
+) -> tuple[str, Data]:
+    """The text of this node with these sections of another one in it, and what it says."""
+    new: Mapping[str, Any] = data
     for section, part in chosen:
         if shared(part, models) != part:
             raise RefusedError(
@@ -221,4 +225,4 @@ def _with_sections(text: str, data: Data, chosen: list[tuple[SyncSection, Data]]
     names = dict.fromkeys(key[0] for section, _ in chosen for key in section.keys)
     # One that is empty now is there if it was sent so, and gone if not.
     sent = {name for _, part in chosen for name in part}
-    return rewritten(text, {name: new.get(name) or ({} if name in sent else None) for name in names}, data)
+    return replaced(text, {name: new.get(name) or ({} if name in sent else None) for name in names}, data)

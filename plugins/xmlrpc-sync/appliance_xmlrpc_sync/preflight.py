@@ -170,11 +170,11 @@ def refuse_missing_interfaces(hello: Hello, own: Iterable[str], sections: Iterab
     Raises:
         SyncError: Some are missing; names them and who needs them.
     """
-    known = set(own)
+    absent = set(own) - hello.addresses.keys()
     needed: dict[str, list[str]] = {}
-    for section in sections:
+    for section in sections if absent else ():  # every string of a large section is looked at
         for name in dict.fromkeys(named_interfaces(section.data.value)):
-            if name in known and name not in hello.addresses:
+            if name in absent:
                 needed.setdefault(name, []).append(section.name)
     if needed:
         parts = [f"{name} (for {', '.join(users[:3])})" for name, users in needed.items()]

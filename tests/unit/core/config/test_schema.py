@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, RootModel, SecretStr
 
 from appliance.config import Model
-from appliance.config.schema import known_keys, secret_paths, sounds_secret
+from appliance.config.schema import known_keys, sounds_secret
+from appliance.config.shape import secret_paths
 
 
 class Leaf(Model):
