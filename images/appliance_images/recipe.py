@@ -16,7 +16,7 @@ USER_ID_FIRST = 700
 
 BASE_PACKAGES = (
     "busybox-static", "ca-certificates", "chrony", "conntrack", "e2fsprogs", "ethtool", "iproute2", "iputils-ping",
-    "kmod", "less", "nftables", "openssh-server", "procps", "python3", "systemd", "systemd-sysv", "tcpdump", "tzdata",
+    "kmod", "less", "nftables", "procps", "python3", "systemd", "systemd-sysv", "tcpdump", "tzdata",
     "udev", "usr-is-merged",
 )  # fmt: skip
 STORAGE_VM = (

@@ -27,7 +27,7 @@ MASKED = (
     "systemd-pcrphase.service", "systemd-update-utmp.service", "systemd-journal-flush.service", "swap.target",
     "cryptsetup.target", "veritysetup.target", "integritysetup.target", "sys-kernel-debug.mount",
     "sys-kernel-tracing.mount", "dev-hugepages.mount", "dev-mqueue.mount", "kmod-static-nodes.service",
-    "getty-static.service", "e2scrub_reap.service", "sysstat.service", "nftables.service",
+    "getty-static.service", "e2scrub_reap.service", "sysstat.service", "nftables.service", "ssh.service", "ssh.socket",
 )  # fmt: skip
 """What systemd would start and an appliance has no use for."""
 EMPTY_FOLDERS = {

@@ -68,6 +68,8 @@ DRIVEN_BY = {
     "plugins/xmlrpc_sync/vocabulary.py": "unit/plugins/xmlrpc_sync/test_machine.py",
     "plugins/dhcp_failover/events.py": "unit/plugins/dhcp_failover/test_plugin.py",
     "plugins/dhcp_failover/replicator.py": "netns/dhcp/test_failover.py",
+    "plugins/ssh/events.py": "unit/plugins/ssh/test_plugin.py",
+    "plugins/ssh/server.py": "unit/plugins/ssh/test_service.py",
     "plugins/lagg/events.py": "unit/plugins/lagg/test_states.py",
     "plugins/lagg/neighbours.py": "guest/lagg/test_neighbours.py",
     "plugins/lagg/settings.py": "unit/plugins/lagg/test_config.py",

@@ -20,6 +20,8 @@ class User:
     hash: str | None = field(default=None, repr=False)
     """Of the password, as `appliance.identity.passwords` makes it; `None`: there is no password."""
     disabled: bool = False
+    ssh_keys: tuple[str, ...] = ()
+    """Public keys by which it may log in over SSH, ``TYPE BASE64`` without options and comment."""
     own: bool = False
     """Of this node alone (``nosync``): other nodes neither get it nor replace it."""
 

@@ -5,8 +5,10 @@ password as a second factor. A `Client` raises a `Fault` when the method said no
 of `RpcError` per cause. Values are bool, int (32 bit), float, str, bytes, datetime, list and dict of str.
 
 Beside it, plain HTTP for what is not between nodes: `PageServer` serves pages to be read, `post` sends one request.
+For any other protocol an `Acceptor` listens on an address that comes and goes, and gives each connection its `Slot`.
 """
 
+from appliance.rpc.accepting import Acceptor as Acceptor
 from appliance.rpc.auth import Authenticate as Authenticate
 from appliance.rpc.auth import Peer as Peer
 from appliance.rpc.client import Client as Client
@@ -41,6 +43,7 @@ from appliance.rpc.pages import PageServer as PageServer
 from appliance.rpc.posting import Posted as Posted
 from appliance.rpc.posting import post as post
 from appliance.rpc.server import Server as Server
+from appliance.rpc.slots import Slot as Slot
 from appliance.rpc.tls import Tls as Tls
 from appliance.rpc.tls import TlsError as TlsError
 from appliance.rpc.tls import client_tls as client_tls

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import subprocess
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,14 +14,11 @@ from typing import Any
 import trio
 
 from appliance.errors import ApplianceError
+from appliance.net.child import Child
 from appliance_dhcp_failover.kea import CONTROL_SOCKET, HOOKS
 
 PROGRAM = "kea-dhcp4"
 FILE = "kea.json"
-STOP_S = 1.0
-"""From SIGTERM to SIGKILL; Kea needs some milliseconds."""
-LAST_WORDS_S = 0.2
-LINES_KEPT, LINE_MAX = 20, 500
 _PLACES = ("/usr/sbin", "/usr/local/sbin")
 _HOOKS = (
     HOOKS,
@@ -69,15 +64,18 @@ class Kea:
     """
 
     def __init__(self, directory: Path, tell: Callable[[str], None]) -> None:
-        self._directory, self._tell = directory, tell
-        self._process: subprocess.Popen[bytes] | None = None
-        self.lines: deque[str] = deque(maxlen=LINES_KEPT)
-        """What it said last."""
+        self._directory = directory
+        self._child = Child(tell)
 
     @property
     def pid(self) -> int | None:
         """While it runs."""
-        return self._process.pid if self._process is not None else None
+        return self._child.pid
+
+    @property
+    def lines(self) -> deque[str]:
+        """What it said last."""
+        return self._child.lines
 
     async def run(self, configuration: Any, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> int:
         """Start it and wait for its end; returns its exit status. Cancelled, it ends it.
@@ -86,51 +84,13 @@ class Kea:
             ApplianceError: It cannot be started.
         """
         _prepare(self._directory, configuration)
-        # Not through trio: the signal comes when the starting *thread* ends, and trio's threads do.
-        process = subprocess.Popen(  # noqa: ASYNC220 - a millisecond
-            ["setpriv", "--pdeathsig", "KILL", "--", find_program(), "-c", FILE],
-            cwd=self._directory,
-            env=_environment(self._directory),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        self._process = process
-        assert process.stdout is not None
-        # A second descriptor: the stream closes its own.
-        output = trio.lowlevel.FdStream(os.dup(process.stdout.fileno()))
-        process.stdout.close()
-        try:
-            async with output, trio.open_nursery() as nursery:
-                silent = trio.Event()
-                nursery.start_soon(self._listen, output, silent)
-                task_status.started()
-                await _wait(process.pid)
-                with trio.move_on_after(LAST_WORDS_S):  # a child of Kea may hold the pipe for longer
-                    await silent.wait()
-                nursery.cancel_scope.cancel(reason="Kea has ended")
-            return process.wait()
-        finally:
-            await _end(process)
-            self._process = None
+        argv = [find_program(), "-c", FILE]
+        environment = _environment(self._directory)
+        return await self._child.run(argv, cwd=self._directory, env=environment, task_status=task_status)
 
     def kill(self) -> None:
         """End it at once: it does not do what it should."""
-        if self._process is not None:
-            self._process.kill()
-
-    async def _listen(self, output: trio.lowlevel.FdStream, silent: trio.Event) -> None:
-        rest = b""
-        while part := await output.receive_some(65536):
-            *lines, rest = (rest + part).split(b"\n")
-            rest = rest[:LINE_MAX]
-            for line in lines:
-                text = line[:LINE_MAX].decode(errors="replace").strip()
-                if text:
-                    self.lines.append(text)
-                    self._tell(text)
-        silent.set()
+        self._child.kill()
 
 
 def _prepare(directory: Path, configuration: Any) -> None:
@@ -151,22 +111,3 @@ def _environment(directory: Path) -> dict[str, str]:
         "KEA_LOGGER_DESTINATION": "stdout",
         **dict.fromkeys(names, str(directory)),
     }
-
-
-async def _wait(pid: int) -> None:
-    handle = os.pidfd_open(pid)
-    try:
-        await trio.lowlevel.wait_readable(handle)
-    finally:
-        os.close(handle)
-
-
-async def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is not None:
-        return
-    with trio.move_on_after(STOP_S, shield=True):
-        process.send_signal(signal.SIGTERM)
-        await _wait(process.pid)
-    if process.poll() is None:
-        process.kill()
-        process.wait()  # it is dead; this only collects it

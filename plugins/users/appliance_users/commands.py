@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 
 async def show_users(context: CommandContext) -> list[Row]:
-    """All users, without their hashes."""
+    """All users, without their hashes and keys."""
     try:
         with trio.fail_after(ANSWER_S):
             return await context.call(GetUsers())
@@ -55,7 +55,7 @@ def user_password() -> Row:
 
 def render_users(rows: list[Row]) -> str:
     """One line a user."""
-    head = ("NAME", "ROLE", "PASSWORD", "STATE", "DESCRIPTION")
+    head = ("NAME", "ROLE", "PASSWORD", "SSH KEYS", "STATE", "DESCRIPTION")
     lines = [head, *(_line(row) for row in rows)]
     if len(lines) == 1:
         return NOBODY
@@ -71,6 +71,7 @@ def _line(row: Row) -> tuple[str, ...]:
         row["name"],
         row["role"],
         "yes" if row["has_password"] else "no",
+        str(row["ssh_keys"] or "no"),
         f"{state}, this node only" if row["nosync"] else state,
         row["description"],
     )

@@ -10,8 +10,11 @@ from pydantic import ConfigDict, Field, RootModel
 from appliance.config import Model, User, UserRole
 from appliance.config.types import Secret
 from appliance_users.settings import Settings, UserRow
+from appliance_users.sshkeys import KEY_MAX, plain
 
 USERS_MAX = 64
+KEYS_MAX = 16
+"""SSH keys of one user: one for each machine it works at."""
 UserName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}$")]
 """No colon and no blank: HTTP separates user and password by the first, and no login name has the second."""
 
@@ -24,6 +27,8 @@ class UserTable(Model):
     hash: Secret | None = None
     """Hash of the password, ``scrypt$15$8$1$SALT$HASH``; `appliance user password` makes one. The control socket needs
     none: the kernel says who is there."""
+    ssh_keys: Annotated[list[Annotated[str, Field(max_length=KEY_MAX)]], Field(max_length=KEYS_MAX)] = []
+    """Public keys by which it logs in over SSH (plugin `ssh`), each a line of a ``.pub`` file: type, key, comment."""
     disabled: bool = False
     """Keep the entry, and let the user do nothing."""
     description: Annotated[str, Field(max_length=200)] = ""
@@ -49,6 +54,7 @@ class UsersConfig(Model, RootModel[dict[UserName, UserTable]]):
                 role=table.role,
                 hash=table.hash.get_secret_value() if table.hash is not None else None,
                 disabled=table.disabled,
+                ssh_keys=tuple(plain(key) for key in table.ssh_keys),
                 own=table.nosync,
             )
             for name, table in self.root.items()
@@ -63,6 +69,7 @@ def settings_of(config: UsersConfig) -> Settings:
                 name=name,
                 role=table.role,
                 has_password=table.hash is not None,
+                ssh_keys=len(table.ssh_keys),
                 disabled=table.disabled,
                 nosync=table.nosync,
                 description=table.description,

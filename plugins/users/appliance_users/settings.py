@@ -13,6 +13,8 @@ class UserRow:
     name: str
     role: str
     has_password: bool = False
+    ssh_keys: int = 0
+    """How many."""
     disabled: bool = False
     nosync: bool = False
     description: str = ""

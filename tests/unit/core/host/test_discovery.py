@@ -69,6 +69,7 @@ def test_the_bundled_plugins_are_installed() -> None:
         "notify",
         "outbound-nat",
         "pfsync",
+        "ssh",
         "users",
         "xmlrpc-sync",
     ]

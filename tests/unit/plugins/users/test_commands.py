@@ -55,15 +55,15 @@ async def test_a_service_that_hangs_is_not_waited_for(autojump_clock: trio.testi
 
 def test_people_read_a_line_for_each_user() -> None:
     rows = [
-        UserRow(name="olga", role="operator", has_password=True, description="night shift").data(),
+        UserRow(name="olga", role="operator", has_password=True, ssh_keys=2, description="night shift").data(),
         UserRow(name="eve", role="viewer", disabled=True).data(),
         UserRow(name="push", role="sync", has_password=True, nosync=True).data(),
     ]
     assert render_users(rows).splitlines() == [
-        "NAME  ROLE      PASSWORD  STATE                   DESCRIPTION",
-        "olga  operator  yes       active                  night shift",
-        "eve   viewer    no        disabled",
-        "push  sync      yes       active, this node only",
+        "NAME  ROLE      PASSWORD  SSH KEYS  STATE                   DESCRIPTION",
+        "olga  operator  yes       2         active                  night shift",
+        "eve   viewer    no        no        disabled",
+        "push  sync      yes       no        active, this node only",
     ]
 
 

@@ -85,3 +85,14 @@ def test_a_user_of_one_node_stays_there_when_the_others_travel() -> None:
     assert merged(sent, secondary, models) == {
         "users": {"olga": {"role": "operator"}, "push": {"role": "sync", "hash": OTHER, "nosync": True}}
     }
+
+
+def test_whoever_asks_gets_keys_without_their_comments() -> None:
+    users = config(
+        olga={"role": "operator", "ssh_keys": ["ssh-ed25519 AAAA olga@desk"]}, eve={"role": "viewer"}
+    ).users()
+    assert (users["olga"].ssh_keys, users["eve"].ssh_keys) == (("ssh-ed25519 AAAA",), ())
+
+
+def test_keys_travel_with_their_users() -> None:
+    assert scope_of(UserTable, "ssh_keys") is Scope.SHARED

@@ -10,6 +10,7 @@ def test_a_row_is_plain_data() -> None:
         "name": "olga",
         "role": "operator",
         "has_password": True,
+        "ssh_keys": 0,
         "disabled": False,
         "nosync": False,
         "description": "",

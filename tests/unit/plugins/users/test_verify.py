@@ -12,6 +12,7 @@ from appliance.errors import Problem
 from appliance_users.config import UsersConfig
 from appliance_users.verify import verify
 from tests.unit.plugins.users.test_config import HASH
+from tests.unit.plugins.users.test_sshkeys import ED25519
 
 
 def problems(**users: dict[str, Any]) -> list[Problem]:
@@ -67,3 +68,33 @@ def test_a_user_for_other_nodes_belongs_to_one_node() -> None:
     path, message = only(problems(push={"role": "sync", "hash": HASH}))
     assert path == ("users", "push", "role")
     assert "add nosync = true" in message
+
+
+def test_a_wrong_key_is_named_at_its_place() -> None:
+    path, message = only(problems(olga={"role": "operator", "ssh_keys": [ED25519, ED25519[:-8]]}))
+    assert path == ("users", "olga", "ssh_keys", 1)
+    assert message == "the key is cut off or damaged: copy the line of the .pub file again"
+
+
+def test_a_key_is_given_once() -> None:
+    path, message = only(problems(olga={"role": "viewer", "ssh_keys": [f"{ED25519} desk", f"{ED25519} home"]}))
+    assert (path, message) == (("users", "olga", "ssh_keys", 1), "this key is there twice: remove one of them")
+
+
+def test_two_people_may_share_a_machine_and_its_key() -> None:
+    assert (
+        problems(olga={"role": "operator", "ssh_keys": [ED25519]}, eve={"role": "viewer", "ssh_keys": [ED25519]}) == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "said"),
+    [
+        ("root", {"role": "operator"}, "root does not log in over SSH"),
+        ("push", {"role": "sync", "hash": HASH, "nosync": True}, "a user of the role sync does not log in"),
+    ],
+)
+def test_keys_of_those_who_never_log_in_are_refused(name: str, entry: dict[str, Any], said: str) -> None:
+    path, message = only(problems(**{name: {**entry, "ssh_keys": [ED25519]}}))
+    assert path == ("users", name, "ssh_keys")
+    assert message.startswith(said)
