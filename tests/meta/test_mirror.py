@@ -66,6 +66,8 @@ DRIVEN_BY = {
     "plugins/xmlrpc_sync/peersync.py": "unit/plugins/xmlrpc_sync/test_sender.py",
     "plugins/xmlrpc_sync/requests.py": "unit/plugins/xmlrpc_sync/test_commands.py",
     "plugins/xmlrpc_sync/vocabulary.py": "unit/plugins/xmlrpc_sync/test_machine.py",
+    "plugins/drill/events.py": "unit/plugins/drill/test_plugin.py",
+    "plugins/drill/service.py": "unit/plugins/drill/test_stage.py",
     "plugins/dhcp_failover/events.py": "unit/plugins/dhcp_failover/test_plugin.py",
     "plugins/dhcp_failover/replicator.py": "netns/dhcp/test_failover.py",
     "plugins/ssh/events.py": "unit/plugins/ssh/test_plugin.py",

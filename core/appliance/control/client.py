@@ -6,7 +6,7 @@ Standard library only and little of it: an operator notices every tenth of a sec
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
@@ -22,7 +22,9 @@ GREETING_TIME_S = 3.0
 READ_SIZE = 256 * 1024
 
 
-def request(path: str | Path, argv: Sequence[str], *, json: bool = False, width: int = 0) -> Iterator[wire.Reply]:
+def request(
+    path: str | Path, argv: Sequence[str], *, json: bool = False, width: int = 0
+) -> Generator[wire.Reply, None, None]:
     """Send one command and yield the replies; the last one is `Exit`, `Failure` or `RunLocally`.
 
     Raises:

@@ -12,6 +12,7 @@ from appliance.events.base import request as request
 from appliance.events.ha import Demotion as Demotion
 from appliance.events.ha import HandoverMeasured as HandoverMeasured
 from appliance.events.ha import PeerChanged as PeerChanged
+from appliance.events.ha import Reclaim as Reclaim
 from appliance.events.ha import Role as Role
 from appliance.events.ha import RoleChanged as RoleChanged
 from appliance.events.ha import SetEnabled as SetEnabled

@@ -100,3 +100,12 @@ class SetEnabled(Request[str]):
 
     on: bool
     force: bool = False
+
+
+@request
+class Reclaim(Request[str]):
+    """End a switchover early: this node may become MASTER again by the ordinary rules.
+
+    Raises:
+        RefusedError: There is no switchover to end.
+    """

@@ -21,7 +21,17 @@ import time
 from array import array
 from collections.abc import Callable
 
-from appliance.lab.measure import NS_PER_MS, SURVIVAL_WINDOW_MS, ProbeKind, ProbeResult, loss_over_time, losses
+from appliance.lab.measure import (
+    NS_PER_MS,
+    PAUSE_MIN_MS,
+    SURVIVAL_WINDOW_MS,
+    Pauses,
+    ProbeKind,
+    ProbeResult,
+    losses,
+    over_time,
+    percent,
+)
 
 UDP_PORT = 7001
 ECHO_PORT = 7002
@@ -58,6 +68,11 @@ def go_realtime() -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
+
+
+def wall(monotonic_ns: int) -> float:
+    """The Unix time of a moment of the monotonic clock."""
+    return time.time() - (time.monotonic_ns() - monotonic_ns) / 1e9
 
 
 def flowing() -> None:
@@ -116,6 +131,7 @@ class Pump:
             time.sleep(0.001)
         self._drain()
         found = losses(self._sent[: self._total], self._answers[: self._total], end)
+        slices = over_time(self._sent[: self._total], self._answers[: self._total])
         return ProbeResult(
             kind=kind,
             sent=self._total,
@@ -129,7 +145,10 @@ class Pump:
             late_ms=self._late_ns / NS_PER_MS,
             received_bytes=0,
             seconds=(end - start) / 1e9,
-            loss_percent=loss_over_time(self._sent[: self._total], self._answers[: self._total]),
+            loss_percent=percent(slices),
+            began=wall(self._sent[0] if self._total else start),
+            slices=slices,
+            pauses=found.pauses,
         )
 
     def _send_all(self, start: int, stop: Stop) -> None:
@@ -182,9 +201,11 @@ class Gaps:
     def __init__(self) -> None:
         self.longest_ns = 0
         self.start_ns = 0
+        self.pauses = Pauses(PAUSE_MIN_MS)
 
     def note(self, start_ns: int, end_ns: int) -> None:
         """One wait."""
+        self.pauses.note(start_ns, end_ns)
         if end_ns - start_ns > self.longest_ns:
             self.longest_ns, self.start_ns = end_ns - start_ns, start_ns
 
@@ -286,6 +307,8 @@ def _tcp_result(
         slowest_ms=gaps.longest_ns / NS_PER_MS,
         received_bytes=received_bytes,
         seconds=(time.monotonic_ns() - start_ns) / 1e9,
+        began=wall(start_ns),
+        pauses=gaps.pauses.since(start_ns),
     )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from appliance.control import wire
 from appliance.control.client import request as control_request
-from appliance.errors import ApplianceError
+from appliance.errors import ApplianceError, UsageError
 
 if TYPE_CHECKING:
     from appliance.lab.lab import Lab
@@ -30,14 +32,22 @@ class LabTimeoutError(ApplianceError):
 def request(lab: Lab, node: str, argv: Sequence[str]) -> JsonObject:
     """One question to a node; raises what the node says went wrong."""
     lab.topology.ordinal(node)
-    for reply in control_request(lab.socket(node), argv, json=True):
-        if isinstance(reply, wire.Data):
-            return cast(JsonObject, reply.data)
-        if isinstance(reply, wire.Text):
-            return cast(JsonObject, json.loads(reply.text))
-        if isinstance(reply, wire.Failure):
-            raise ApplianceError(reply.message, hint=reply.hint)
-    raise ApplianceError(f"{node} had no answer to {' '.join(argv)}", hint=f"See {lab.log(node)}")
+    return ask(lab.socket(node), argv, hint=f"See {lab.log(node)}")
+
+
+def ask(socket: str | Path, argv: Sequence[str], *, hint: str = "See the log of the node.") -> JsonObject:
+    """One question to the node behind a control socket; raises what the node says went wrong."""
+    # Closed here and not when it is collected: Python drops a Ctrl-C that arrives in there.
+    with closing(control_request(socket, argv, json=True)) as replies:
+        for reply in replies:
+            if isinstance(reply, wire.Data):
+                return cast(JsonObject, reply.data)
+            if isinstance(reply, wire.Text):
+                return cast(JsonObject, json.loads(reply.text))
+            if isinstance(reply, wire.Failure):
+                kind = UsageError if reply.exit == UsageError.exit_code else ApplianceError
+                raise kind(reply.message, hint=reply.hint)
+    raise ApplianceError(f"the node had no answer to {' '.join(argv)}", hint=hint)
 
 
 def view(lab: Lab) -> dict[str, JsonObject]:

@@ -7,9 +7,9 @@ from typing import Any
 import trio
 
 from appliance.errors import ApplianceError, RefusedError
-from appliance.events import Request, SetEnabled, SetMaintenance, Switchover
+from appliance.events import Reclaim, Request, SetEnabled, SetMaintenance, Switchover
 from appliance.plugin import Argument, Command, CommandContext, NoProvider
-from appliance_carp.events import CommitStaged, GetCarp, Reclaim
+from appliance_carp.events import CommitStaged, GetCarp
 
 ANSWER_S = 2.0
 """A healthy service answers in milliseconds."""

@@ -10,9 +10,9 @@ from pathlib import Path
 import trio
 
 from appliance.errors import RefusedError
-from appliance.events import HandoverMeasured, SetEnabled, SetMaintenance, Switchover
+from appliance.events import HandoverMeasured, Reclaim, SetEnabled, SetMaintenance, Switchover
 from appliance.events.base import Request
-from appliance_carp.events import CommitStaged, GetCarp, Reclaim
+from appliance_carp.events import CommitStaged, GetCarp
 from appliance_carp.herald import RESIGNED
 from appliance_carp.report import report
 from appliance_carp.station import Station

@@ -18,11 +18,6 @@ class GetReach(Request[list[dict[str, Any]]]):
 
 
 @request
-class Reclaim(Request[str]):
-    """End a switchover early: this node may become MASTER again by the ordinary rules."""
-
-
-@request
 class CommitStaged(Request[str]):
     """Put staged changes of virtual hosts in force, or say whom they wait for."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from appliance.config import Config
 from appliance.errors import Problem
-from appliance.events import Event, Request, SetEnabled, SetMaintenance, Switchover
+from appliance.events import Event, Reclaim, Request, SetEnabled, SetMaintenance, Switchover
 from appliance.plugin import (
     Check,
     Command,
@@ -66,7 +66,7 @@ class Carp:
             events.CommitStaged,
             events.GetCarp,
             events.GetReach,
-            events.Reclaim,
+            Reclaim,
             SetEnabled,
             SetMaintenance,
             Switchover,

@@ -27,6 +27,7 @@ def report(station: Station, now: float) -> dict[str, Any]:
         ],
         "waiting_for": [{"node": name, "why": why} for name, why in sorted(station.staging.waiting.items())],
         "vips": [_vip(station.hosts[each.key], each, now, wall) for each in machine.reports()],
+        "nodes": [_node(station, name) for name in sorted(station.herald.peers.names())],
     }
 
 
@@ -51,6 +52,16 @@ def _vip(host: VirtualHost, state: Report, now: float, wall: float) -> dict[str,
         ],
         "counters": dict(host.counters),
     }
+
+
+def _node(station: Station, name: str) -> dict[str, Any]:
+    """What another node has said last of its own virtual hosts."""
+    peers = station.herald.peers
+    states = [
+        {"interface": interface, "vhid": vhid, "state": str(ROLES[state])}
+        for (interface, vhid), state in sorted(peers.states_of(name).items())
+    ]
+    return {"name": name, "alive": name not in peers.silent(), "states": states}
 
 
 def _staged(host: VirtualHost) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import trio
 
 from appliance.errors import KernelError
-from appliance.events import Demotion, Retracted, SetEnabled, SetMaintenance, Switchover
+from appliance.events import Demotion, Reclaim, Retracted, SetEnabled, SetMaintenance, Switchover
 from appliance.net import packet
 from appliance.net.virtualmac import virtual_device
 from appliance.plugin.context import Context, Overflow, Started
@@ -24,7 +24,7 @@ from appliance_carp import datapath, reception
 from appliance_carp.alarms import Trouble
 from appliance_carp.control import RoleControl
 from appliance_carp.devices import Devices
-from appliance_carp.events import CommitStaged, GetCarp, GetReach, Reclaim
+from appliance_carp.events import CommitStaged, GetCarp, GetReach
 from appliance_carp.herald import is_own_reason
 from appliance_carp.machine import Machine
 from appliance_carp.numbers import Numbers

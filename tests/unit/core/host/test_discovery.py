@@ -60,6 +60,7 @@ def test_the_bundled_plugins_are_installed() -> None:
     assert bundled == [
         "carp",
         "dhcp-failover",
+        "drill",
         "firewall",
         "gateways",
         "images",

@@ -32,6 +32,9 @@ def outcome(result: str = "passed", why: str = "", phases: list[Phase] | None = 
     return Outcome(name="power-off", title="power failure", result=result, why=why, phases=phases or [])
 
 
+LOOKED = Outcome(name="status-before", title="status before", why="fw1 is well", looked_at=True)
+
+
 class Page(HTMLParser):
     """Counts elements, and what is not closed."""
 
@@ -63,7 +66,7 @@ def page(found: Report) -> Page:
 def test_the_terminal_shows_a_row_for_each_phase() -> None:
     lines = text(report(outcome(phases=PHASES))).splitlines()
     assert lines[0].split()[:2] == ["result", "settled"]
-    assert " ".join(lines[1].split()) == "power failure passed 0.2 s 22 of 3000 22 ms 30 ms 30 ms 30 ms"
+    assert " ".join(lines[1].split()) == "power failure passed 0.16 s 22 of 3000 22 ms 30 ms 30 ms 30 ms"
     assert lines[2].strip().startswith("it is put back")
     assert lines[3] == "All that was rehearsed went well; the cluster is as it was."
 
@@ -89,6 +92,8 @@ def test_what_went_wrong_is_text_on_the_page() -> None:
         (report(outcome("skipped")), False, "Not everything"),
         (report(), False, "Not everything"),
         (report(outcome("aborted", "interrupted")), False, "interrupted"),
+        (report(LOOKED), False, "status before: passed; fw1 is well"),
+        (report(LOOKED, outcome()), True, "went well"),
         (report(outcome("failed"), restored=False, error="fw1 is gone"), False, "NOT as it was: fw1 is gone"),
     ],
 )
@@ -99,6 +104,31 @@ def test_a_drill_has_passed_when_something_was_rehearsed_and_all_of_it_went_well
     assert found.to_json()["passed"] is passed
     assert words in text(found)
     assert json.loads(json.dumps(found.to_json()))["rehearsals"] == [
-        {"name": each.name, "title": each.title, "result": each.result, "why": each.why, "phases": []}
+        {
+            "name": each.name,
+            "title": each.title,
+            "result": each.result,
+            "why": each.why,
+            "phases": [],
+            "looked_at": each.looked_at,
+        }
         for each in found.outcomes
     ]
+
+
+def test_what_nobody_measured_is_not_a_zero() -> None:
+    ping = ProbeResult(kind=ProbeKind.PING, sent=10, lost=0, survived=True)
+    some = Phase(title="it happens", took_s=0.05, probes=(ping,), said="fw2 took over")
+    found = report(outcome(phases=[some]), lab="", node="fw1", client="pc to 198.51.100.1")
+    lines = text(found).splitlines()
+    assert " ".join(lines[1].split()) == "power failure passed 0.05 s - - 0 ms - -"
+    assert "Losses measured by pc to 198.51.100.1." in lines
+    assert "Drill of the cluster, from fw1" in html(found)
+    assert "fw2 took over" in html(found)
+    assert page(found).seen.count("svg") == 0, "nothing was lost"
+
+
+def test_what_was_looked_at_has_a_table_of_its_own() -> None:
+    found = report(LOOKED, outcome(phases=PHASES))
+    assert page(found).seen.count("table") == 2
+    assert "fw1 is well" in html(found)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from appliance.lab.measure import NS_PER_MS, Losses, ProbeKind, ProbeResult, loss_over_time, losses
+from appliance.lab.measure import NS_PER_MS, Losses, ProbeKind, ProbeResult, losses, over_time, percent
 
 
 def found(answers: list[int], interval_ms: int = 1, tail_ms: int = 1) -> Losses:
@@ -58,8 +58,9 @@ def test_lists_of_different_length_are_an_error() -> None:
 def test_loss_over_time_is_a_share_of_what_was_sent_in_each_tenth_of_a_second() -> None:
     sent = [number * 10 * NS_PER_MS for number in (*range(10), *range(10, 20), 35)]
     answers = [*[1] * 10, *[1] * 5, *[0] * 5, 0]
-    assert loss_over_time(sent, answers) == (0, 50, 0, 100)
-    assert loss_over_time([], []) == ()
+    slices = over_time(sent, answers)
+    assert percent(slices) == (0, 50, 0, 100)
+    assert over_time([], []) == ()
 
 
 def test_results_survive_being_printed_and_read() -> None:

@@ -13,11 +13,10 @@ import trio.testing
 
 from appliance.console.grammar import Grammar
 from appliance.errors import ApplianceError, RefusedError, UsageError
-from appliance.events import Event, Request, SetEnabled, SetMaintenance, Switchover
+from appliance.events import Event, Reclaim, Request, SetEnabled, SetMaintenance, Switchover
 from appliance.plugin import Node, NoProvider
 from appliance_carp.commands import ANSWER_S, COMMANDS, ROLE_CHANGE_S, render_carp, render_result
 from appliance_carp.control import SETTLE_S
-from appliance_carp.events import Reclaim
 from appliance_carp.report import report
 from tests.unit.plugins.carp.fakes import VIPS, Peer, Rig, carp
 

@@ -11,11 +11,11 @@ import trio
 import trio.testing
 
 from appliance.errors import RefusedError
-from appliance.events import HandoverMeasured, SetEnabled, SetMaintenance, Switchover
+from appliance.events import HandoverMeasured, Reclaim, SetEnabled, SetMaintenance, Switchover
 from appliance_carp import control as module
 from appliance_carp import staging
 from appliance_carp.control import SETTLE_S, TAKEN_OVER_S, RoleControl
-from appliance_carp.events import GetCarp, Reclaim
+from appliance_carp.events import GetCarp
 from appliance_carp.vocabulary import State
 from tests.unit.plugins.carp.fakes import LAN, WAN, Peer, Rig
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from appliance_carp.host import COUNTERS
 from appliance_carp.report import report, rfc3339
+from appliance_carp.vocabulary import State
 from tests.unit.plugins.carp.fakes import DUAL, LAN, PASSWORD, VIPS, Peer, Rig
 
 MakeRig = Callable[..., Rig]
@@ -19,7 +20,7 @@ STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 TOP: dict[str, type] = {
     "node": str, "enabled": bool, "maintenance": bool, "resigned": bool, "demotion": int, "reasons": list, "vips": list,
-    "waiting_for": list,
+    "waiting_for": list, "nodes": list,
 }  # fmt: skip
 REASON: dict[str, type] = {"name": str, "weight": int, "since": str}
 VIP: dict[str, type | tuple[type, ...]] = {
@@ -52,6 +53,16 @@ def test_every_field_has_its_promised_name_and_type(make_rig: MakeRig) -> None:
     assert [is_shaped(each, VIP) for each in data["vips"]] == [True, True]
     assert [is_shaped(each, PEER) for each in data["vips"][0]["peers"]] == [True]
     assert {name: type(count) for name, count in data["vips"][0]["counters"].items()} == dict.fromkeys(COUNTERS, int)
+
+
+def test_what_the_other_nodes_say_of_their_roles_is_told_until_they_fall_silent(rig: Rig) -> None:
+    assert told(rig)["nodes"] == []
+    rig.take("lan", Peer(*VIPS).hello(state=State.MASTER))
+    (other,) = told(rig)["nodes"]
+    assert (other["name"], other["alive"]) == ("fw2", True)
+    assert {"interface": "lan", "vhid": 1, "state": "MASTER"} in other["states"]
+    rig.station.herald.peers.died("fw2")
+    assert [each["alive"] for each in told(rig)["nodes"]] == [False]
 
 
 def test_times_are_rfc_3339_in_utc(rig: Rig) -> None:

@@ -1,0 +1,1 @@
+"""Rehearsed failures of this node that are always put back: the part of a drill that changes something."""
