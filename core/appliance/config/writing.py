@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date, datetime, time
+from functools import lru_cache
 from typing import Any
 
 import tomli
@@ -21,6 +22,9 @@ from appliance.config.parts import parts
 CAREFUL_MAX = 64 << 10
 """Characters of a text that is edited key by key, keeping the comments of what changes: that takes 3 s per MB."""
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
+_PLAIN = frozenset({str, int, bool, float})
+KEYS_MAX = 1024
+"""Keys that are remembered: most stand in thousands of items."""
 _encoded = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -179,7 +183,7 @@ def _spliced(text: str, tables: Mapping[str, Mapping[str, Any] | None]) -> str:
 
 def _table(path: tuple[str, ...], table: Mapping[str, Any], out: list[str], *, item: bool = False) -> None:
     """Write a table with all that is in it: its own values, then the tables below it."""
-    inner = {key: value for key, value in table.items() if isinstance(value, Mapping | list) and _is_below(value)}
+    inner = {key: value for key, value in table.items() if type(value) not in _PLAIN and _is_below(value)}
     header = ".".join(map(_key, path))
     if item or len(inner) < len(table) or not table:
         out.append(f"[[{header}]]\n" if item else f"[{header}]\n")
@@ -192,21 +196,25 @@ def _table(path: tuple[str, ...], table: Mapping[str, Any], out: list[str], *, i
             _table((*path, key), each, out, item=each is not value)
 
 
-def _is_below(value: Mapping[str, Any] | list[Any]) -> bool:
+def _is_below(value: object) -> bool:
     return isinstance(value, Mapping) or is_block(value)
 
 
+@lru_cache(maxsize=KEYS_MAX)
 def _key(text: str) -> str:
     return text if _BARE.fullmatch(text) else _string(text)
 
 
 def _string(text: str) -> str:
     # A basic string of TOML is one of JSON, but for DEL, which has to be escaped too.
-    return _encoded(text).replace("\x7f", "\\u007f")
+    written = _encoded(text)
+    return written.replace("\x7f", "\\u007f") if "\x7f" in written else written
 
 
 def literal(value: object) -> str:
     """A value as TOML writes it on one line."""
+    if type(value) is str:  # most of them are
+        return _string(value)
     match value:
         case bool():
             return "true" if value else "false"

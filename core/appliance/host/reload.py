@@ -25,7 +25,7 @@ from appliance.events import Alarm, ConfigApplied, ConfigRefused, Health
 from appliance.host.alarms import SOURCE, PluginAlarms
 from appliance.host.garbage import uncollected
 from appliance.host.loading import ConfigLoader
-from appliance.host.planning import plan
+from appliance.host.planning import Planner
 from appliance.host.plugins import PluginService
 from appliance.host.risks import identity_changes, refuse_risks
 from appliance.host.supervisor import AppliedServices
@@ -100,8 +100,9 @@ class Reloader:
         log: Logger,
     ) -> None:
         self._bus, self._plugins, self._supervisor = bus, plugins, supervisor
-        self._store, self._node, self._log = store, node, log
+        self._store, self._log = store, log
         self._loader = ConfigLoader(plugins)
+        self._planner = Planner(plugins, node, log)
         self._alarms = PluginAlarms(bus, plugins)
         self._lock = trio.Lock()
         self._running: _Running | None = None
@@ -410,7 +411,7 @@ class Reloader:
         return after, services
 
     def _plan(self, config: Config, *, strict: bool) -> tuple[PluginService, ...]:
-        return plan(config, self._plugins, self._node, self._loader.models(), self._log, strict=strict)
+        return self._planner.plan(config, self._loader.models(), strict=strict)
 
     async def _apply(self, wanted: tuple[PluginService, ...]) -> AppliedServices:
         with trio.move_on_after(APPLY_MAX_S):

@@ -33,7 +33,7 @@ from appliance.events import (
 )
 from appliance.net import nft
 from appliance.net.nftset import NetfilterSocket
-from appliance.net.ruleset import MARKER, Ruleset, Transaction, base_chain, compose, transaction
+from appliance.net.ruleset import MARKER, Composer, Ruleset, Transaction, base_chain, transaction
 from appliance.plugin.contributions import CrashPolicy, Service
 from appliance.plugin.ruleset import TABLE, Fragment, Hook, Hooked, Rule, Set, Stage
 
@@ -74,6 +74,7 @@ def service(
     models: Mapping[str, type[Model]],
     *,
     closed: str | None = None,
+    composer: Composer | None = None,
 ) -> Service | None:
     """The service that keeps these fragments in the kernel; none when there is nothing to keep.
 
@@ -82,6 +83,7 @@ def service(
         fragments: What its plugins contribute, each with its owner.
         models: Of all tables by name, which say what is secret in them.
         closed: Why some rules are missing; the node is closed as long as that is so.
+        composer: Knows what was composed before.
 
     Raises:
         PluginError: The fragments do not fit together.
@@ -89,7 +91,7 @@ def service(
     if closed is None and not any(_has_content(fragment) for _, fragment in fragments):
         return None
     core = [("core", common_sets(config)), *([("core", closing_rules(config))] if closed is not None else [])]
-    ruleset = compose([*core, *fragments])
+    ruleset = (composer or Composer()).compose([*core, *fragments])
     return Service(
         key=KEY,
         run=run,

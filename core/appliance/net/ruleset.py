@@ -221,6 +221,19 @@ def compose(fragments: Sequence[tuple[str, Fragment]]) -> Ruleset:
     return composer.finished()
 
 
+class Composer:
+    """Composes anew only when a fragment is another one."""
+
+    def __init__(self) -> None:
+        self._last: tuple[list[tuple[str, Fragment]], Ruleset] | None = None
+
+    def compose(self, fragments: Sequence[tuple[str, Fragment]]) -> Ruleset:
+        """As the function `compose`."""
+        if self._last is None or self._last[0] != list(fragments):
+            self._last = list(fragments), compose(fragments)
+        return self._last[1]
+
+
 def _hooked(fragments: Sequence[tuple[str, Fragment]], hook: Hook) -> Iterator[tuple[int, tuple[Rule, ...]]]:
     for _, fragment in fragments:
         for each in fragment.hooked:

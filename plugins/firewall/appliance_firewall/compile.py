@@ -162,38 +162,77 @@ class _Builder:
         self.chains.append(Chain(name=name, rules=(*rules, *(Rule(text=line) for line in tail))))
 
 
-def fragment(config: Config, reading: Reading | None = None) -> Fragment:
-    """Everything the firewall contributes.
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """What becomes of the rules of an operator."""
 
-    Args:
-        config: With a ``[firewall]`` table.
-        reading: Its rules, when they have been read.
-    """
-    table = config[FirewallConfig]
-    reading = reading or reading_of(config)
-    world = reading.world
-    rules = active_rules(table, reading)
+    has_in: bool
+    has_out: bool
+    policies: tuple[str, ...]
+    chains: tuple[Chain, ...]
+    sets: tuple[Set, ...]
+    counters: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Compiler:
+    """Compiles the rules again only when they do something else than before: most commits change other things."""
+
+    _last: tuple[Reading, _Compiled] | None = None
+
+    def fragment(self, config: Config, reading: Reading) -> Fragment:
+        """Everything the firewall contributes.
+
+        Args:
+            config: With a ``[firewall]`` table.
+            reading: Its rules.
+        """
+        if self._last is None or not _is_same(self._last[0], reading):
+            self._last = reading, _compiled(active_rules(config[FirewallConfig], reading), reading.world)
+        return _fragment(config, reading.world, self._last[1])
+
+
+def _is_same(before: Reading, reading: Reading) -> bool:
+    # What is in an alias is compiled, too, where a rule has it beside other addresses.
+    return before.says_the_same(reading) and before.world.aliases == reading.world.aliases
+
+
+def fragment(config: Config, reading: Reading | None = None) -> Fragment:
+    """As `Compiler.fragment`, as if for the first time; `reading`: its rules, when they have been read."""
+    return Compiler().fragment(config, reading or reading_of(config))
+
+
+def _compiled(rules: Sequence[Active], world: World) -> _Compiled:
     builder = _Builder(world)
     builder.chains.append(Chain(name=REJECT, rules=_REJECT_RULES))
-    has_in = _direction(builder, rules, "in")
-    has_out = _direction(builder, rules, "out")
-    policies = _policies(builder, rules)
+    return _Compiled(
+        has_in=_direction(builder, rules, "in"),
+        has_out=_direction(builder, rules, "out"),
+        policies=_policies(builder, rules),
+        chains=tuple(builder.chains),
+        sets=tuple(builder.sets.values()),
+        counters=tuple(active.counter for active in rules),
+    )
+
+
+def _fragment(config: Config, world: World, rules: _Compiled) -> Fragment:
+    table = config[FirewallConfig]
     own = automatic(config, world)
     first = lockout(table, world)
     hooked = [
         *_never(first),
         *_state(own),
         *(_of(own, hook, Stage.AUTOMATIC) for hook in (Hook.INPUT, Hook.FORWARD, Hook.OUTPUT)),
-        *_user(has_in=has_in, has_out=has_out, policies=policies),
+        *_user(has_in=rules.has_in, has_out=rules.has_out, policies=rules.policies),
         *_default(table),
     ]
     counters = [identity.INVALID, identity.DEFAULT_IN, identity.DEFAULT_FORWARD]
     counters += [each.counter for each in (*([first] if first else []), *own)]
     return Fragment(
         hooked=tuple(each for each in hooked if each.rules),
-        chains=tuple(builder.chains),
-        sets=(*_alias_sets(table), *_schedule_sets(table), *unroutable_sets(table), *builder.sets.values()),
-        counters=(*counters, *(active.counter for active in rules)),
+        chains=rules.chains,
+        sets=(*_alias_sets(table), *_schedule_sets(table), *unroutable_sets(table), *rules.sets),
+        counters=(*counters, *rules.counters),
     )
 
 

@@ -9,7 +9,7 @@ from appliance.errors import Problem
 from appliance.events import Event, Request
 from appliance.plugin import Check, Command, ConfigTable, Fragment, ImagePart, Service, SyncSection, hookimpl
 from appliance_firewall import checks, commands, events, needs, sync, verify
-from appliance_firewall.compile import fragment
+from appliance_firewall.compile import Compiler
 from appliance_firewall.config import FirewallConfig
 from appliance_firewall.reading import Memory
 from appliance_firewall.settings import settings_of
@@ -21,7 +21,7 @@ class Firewall:
     api = (1, 0)
 
     def __init__(self) -> None:
-        self._memory = Memory()
+        self._memory, self._compiler = Memory(), Compiler()
 
     @hookimpl
     def appliance_config(self) -> ConfigTable:
@@ -34,7 +34,7 @@ class Firewall:
 
     @hookimpl
     def appliance_ruleset(self, config: Config) -> Fragment:
-        return fragment(config, self._memory.reading(config))
+        return self._compiler.fragment(config, self._memory.reading(config))
 
     @hookimpl
     def appliance_services(self, config: Config) -> list[Service]:

@@ -67,6 +67,13 @@ class Reading:
     world: World
     meanings: tuple[Meaning, ...]
     counters: tuple[str, ...]
+    names: object
+    """What the other tables declared; see `World.names`."""
+
+    def says_the_same(self, other: Reading) -> bool:
+        """Whether the rules do the same in the same order, whatever people read about them."""
+        # Rules that `Memory` knew are the same objects: this takes a millisecond for 50,000.
+        return (self.meanings, self.counters, self.names) == (other.meanings, other.counters, other.names)
 
 
 def reading_of(config: Config) -> Reading:
@@ -81,7 +88,6 @@ class Memory:
     _config: weakref.ref[Config] | None = None
     _last: Reading | None = None
     _names: object = None
-    """What the other tables declared; see `World.names`."""
     _known: Mapping[Words, Meaning] = field(default_factory=dict)
 
     def reading(self, config: Config) -> Reading:
@@ -102,7 +108,7 @@ class Memory:
             meanings.append(meaning)
         counters = identity.numbered([each.counter for each in meanings])
         self._names, self._known = names, known
-        self._config, self._last = weakref.ref(config), Reading(world, tuple(meanings), counters)
+        self._config, self._last = weakref.ref(config), Reading(world, tuple(meanings), counters, names)
         return self._last
 
 

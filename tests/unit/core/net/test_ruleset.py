@@ -7,7 +7,7 @@ import re
 import pytest
 
 from appliance.errors import PluginError
-from appliance.net.ruleset import BASES, Ruleset, base_chain, compose, transaction
+from appliance.net.ruleset import BASES, Composer, Ruleset, base_chain, compose, transaction
 from appliance.plugin import Chain, Fragment, Hook, Hooked, Rule, Set, Stage
 
 
@@ -150,3 +150,13 @@ def test_a_line_of_the_preparation_knows_its_key_too() -> None:
     text = transaction(compose([("x", fragment)]), compose([]))
     line = text.prepare.splitlines().index("    bad,") + 1
     assert text.origin(line, prepared=True) == ("alias", "a")
+
+
+def test_equal_fragments_are_composed_once() -> None:
+    composer = Composer()
+    one = [("a", Fragment(chains=(Chain(name="x", rules=(Rule(text="accept"),)),)))]
+    other = [("a", Fragment(chains=(Chain(name="x", rules=(Rule(text="drop"),)),)))]
+    first = composer.compose(one)
+    assert composer.compose([*one]) is first
+    assert composer.compose(other) == compose(other) != first
+    assert composer.compose(one) == first

@@ -9,11 +9,18 @@ import pytest
 
 from appliance.config import Config
 from appliance.net.ruleset import compose
-from appliance.plugin import Fragment, Hook, Stage
-from appliance_firewall.compile import active_rules, floating_steps, fragment, interface_steps, policy_steps
+from appliance.plugin import Chain, Fragment, Hook, Stage
+from appliance_firewall.compile import (
+    Compiler,
+    active_rules,
+    floating_steps,
+    fragment,
+    interface_steps,
+    policy_steps,
+)
 from appliance_firewall.config import FirewallConfig
 from appliance_firewall.matching import Step
-from appliance_firewall.reading import reading_of
+from appliance_firewall.reading import Memory, reading_of
 from tests.unit.plugins.firewall.paper import Cluster, Packet, config_of, contents, decision, rule
 
 MAIL = {"mail": {"type": "hosts", "entries": ["192.168.2.10", "2001:db8:2::10"]}}
@@ -311,3 +318,21 @@ def test_it_fits_into_one_table() -> None:
 def test_an_interface_that_other_tables_do_not_have_is_passed_over() -> None:
     of = compiled(rule(interface="dmz"), rule(interface=["lan", "dmz"], id="x"), cluster=Cluster(names=("lan",)))
     assert chains(of)["fw_in"] == ['iifname { "lan0", "lan0.v1" } counter name fw_r_x accept']
+
+
+def test_rules_that_do_the_same_are_not_compiled_again() -> None:
+    compiler, memory = Compiler(), Memory()
+
+    def chains_of(*rules: Mapping[str, Any], **table: Any) -> tuple[Chain, ...]:
+        config = config_of(*rules, **table)
+        found = compiler.fragment(config, memory.reading(config))
+        assert found == fragment(config)  # as if for the first time
+        return found.chains
+
+    first = chains_of(rule(), rule(action="block", source="10.0.0.1"))
+    assert chains_of(rule(), rule(action="block", source="10.0.0.1", description="why")) is first
+    assert chains_of(rule(), rule(action="block", source="10.0.0.2")) is not first
+    aliases = {"many": {"type": "hosts", "entries": ["10.1.0.1"]}}
+    with_alias = chains_of(rule(source=["many", "10.2.0.1"]), alias=aliases)
+    aliases["many"]["entries"] = ["10.1.0.9"]
+    assert chains_of(rule(source=["many", "10.2.0.1"]), alias=aliases) is not with_alias
