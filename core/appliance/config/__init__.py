@@ -4,6 +4,7 @@ Public to plugins: `Model`, `Scope`, `Config`, the field types in `appliance.con
 vocabulary in which tables speak of each other's things, in `appliance.config.interfaces`, `.users` and `.vocabulary`.
 """
 
+from appliance.config.docstrings import description_of as description_of
 from appliance.config.interfaces import LogicalInterface as LogicalInterface
 from appliance.config.interfaces import ProvidesInterfaces as ProvidesInterfaces
 from appliance.config.model import Config as Config

@@ -16,7 +16,7 @@ import tomli
 from pydantic import BaseModel, ConfigDict, SecretBytes, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from appliance.config.schema import branches, field_at, fields_of, inner_annotations, is_secret
+from appliance.config.schema import branches, descriptions_of, field_at, fields_of, inner_annotations, is_secret
 from appliance.config.sections import IDENTITIES
 from appliance.config.types import InterfaceName
 from appliance.config.wording import explain
@@ -97,10 +97,11 @@ def below(annotations: Annotations, part: str | int) -> list[object]:
 
 def keys_of(annotations: Annotations) -> list[Key]:
     """The keys of the tables that may be here, as the models order them."""
+    descriptions = descriptions_of(annotations)
     return [
         Key(
             name=name,
-            doc=" ".join((field.description or "").split()),
+            doc=" ".join(descriptions[name].split()),
             kind=kind_of([_whole(field)]),
             required=field.is_required(),
             default=_default(field),

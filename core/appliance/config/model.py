@@ -29,7 +29,9 @@ class Scope(StrEnum):
 
 
 class Model(BaseModel):
-    """Base of all tables: strict types, unknown keys refused, frozen, docstrings as descriptions.
+    """Base of all tables: strict types, unknown keys refused, frozen.
+
+    The docstring under a field is its description, see `description_of`.
 
     A field says its scope with ``Annotated[int, Scope.MIRRORED]``; the default is SHARED.
     """
@@ -38,7 +40,6 @@ class Model(BaseModel):
         extra="forbid",
         frozen=True,
         strict=True,
-        use_attribute_docstrings=True,
         hide_input_in_errors=True,
     )
 

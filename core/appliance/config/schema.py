@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
 
+from appliance.config.docstrings import description_of
 from appliance.config.model import NodeTable, PluginsTable
 from appliance.config.positions import KeyPath
 
@@ -56,6 +57,15 @@ def fields_of(annotations: Sequence[object]) -> dict[str, FieldInfo]:
     return {field.alias or name: field for model in _models(annotations) for name, field in model.model_fields.items()}
 
 
+def descriptions_of(annotations: Sequence[object]) -> dict[str, str]:
+    """As `fields_of`, what they are for."""
+    return {
+        field.alias or name: description_of(model, name)
+        for model in _models(annotations)
+        for name, field in model.model_fields.items()
+    }
+
+
 def _step(annotations: Sequence[object], part: str | int) -> list[object]:
     """The types of one element or key of values of these types."""
     found: list[object] = []
@@ -88,7 +98,7 @@ def known_keys(model: type[BaseModel], path: KeyPath, value: object = None) -> d
         annotations = _step(annotations, part)
     candidates = list(_models(annotations))
     meant = [each for each in candidates if isinstance(value, dict) and _fits_tags(each, value)]
-    return {name: field.description or "" for name, field in fields_of(meant or candidates).items()}
+    return descriptions_of(meant or candidates)
 
 
 def field_at(annotations: Sequence[object], key: str) -> FieldInfo | None:

@@ -7,7 +7,7 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from appliance.config import Model, scope_of
+from appliance.config import Model, description_of, scope_of
 from appliance.config.keys import TYPE_NAMES
 
 Row = dict[str, Any]
@@ -28,7 +28,7 @@ def fields(model: type[Model], prefix: str = "", depth: int = 0) -> list[Row]:
                 "required": field.is_required(),
                 "default": default,
                 "scope": scope_of(model, name).value,
-                "doc": " ".join((field.description or "").split()),
+                "doc": " ".join(description_of(model, name).split()),
             }
         )
         if depth < DEPTH_MAX:

@@ -13,7 +13,7 @@ import typing
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from appliance.config import Config, Model
+from appliance.config import Config, Model, description_of
 from appliance.config.sections import take
 from appliance.errors import PluginError, Problem
 from appliance.events import Event, Request, known_events, known_requests
@@ -112,8 +112,8 @@ def table_problems(table: ConfigTable) -> list[str]:
             problems.append(f"{part.__qualname__} relaxes the base model: unknown keys must be refused, values frozen")
         problems += [
             f"[{table.name}]: {part.__qualname__}.{name} has no description; write a docstring under it"
-            for name, field in part.model_fields.items()
-            if not (field.description or "").strip()
+            for name in part.model_fields
+            if not description_of(part, name).strip()
         ]
     return problems
 

@@ -39,10 +39,6 @@ def test_tables_refuse_unknown_keys_other_types_and_changes() -> None:
         Alpha().shared = 5
 
 
-def test_a_docstring_below_a_field_is_its_description() -> None:
-    assert Alpha.model_fields["shared"].description == "What it is for."
-
-
 def test_scopes_are_read_from_the_annotation_and_default_to_shared() -> None:
     assert [scope_of(Alpha, name) for name in ("shared", "mirrored", "local")] == [
         Scope.SHARED,
