@@ -46,6 +46,32 @@ with all_up():
     show()
 show()
 """
+LISTEN = """
+import socket, threading, time
+from appliance.console.wizard import adverts
+from appliance.console.wizard.ports import Port
+
+listening = adverts.Listening(Port(members=("x0",)), is_down=["x0"])
+tagged = adverts.Listening(Port(members=("x0",), vlan=20), is_down=["x0"])
+other = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+other.bind(("x1", 0))
+
+def advert(vhid, tag=b""):
+    payload = bytes((0x21, vhid, 100, 7, 0, 1)) + bytes(30)
+    addresses = socket.inet_aton("192.0.2.9") + socket.inet_aton("224.0.0.18")
+    header = bytes((0x45, 0, 0, 20 + len(payload), 0, 0, 0, 0, 255, 112, 0, 0)) + addresses
+    return bytes.fromhex("01005e00001200005e000107") + tag + bytes((8, 0)) + header + payload
+
+def speak():
+    while True:
+        other.send(advert(7))
+        other.send(advert(8, bytes((0x81, 0, 0, 20))))
+        time.sleep(0.3)
+
+threading.Thread(target=speak, daemon=True).start()
+print(listening(), tagged())
+print(adverts.Listening(Port(members=("x9",)))())
+"""
 MENU = """
 import io, os, sys
 from functools import partial
@@ -112,6 +138,18 @@ def test_a_cable_that_is_plugged_in_names_its_device(cluster: Lab) -> None:
         looking.wait()
         if looking.stdout is not None:
             looking.stdout.close()
+
+
+def test_who_speaks_on_a_network_is_heard_without_its_vlans_and_on_them() -> None:
+    links = "ip link add x0 type veth peer name x1 && ip link set x1 up"
+    lines = subprocess.run(
+        ["unshare", "-n", "sh", "-c", f'{links} && exec {sys.executable} -c "$0"', LISTEN],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=SETTLE_S,
+    ).stdout.splitlines()
+    assert lines == ["{7: '192.0.2.9'} {8: '192.0.2.9'}", "{}"]
 
 
 def test_looking_for_a_cable_sets_devices_up_and_down_again() -> None:

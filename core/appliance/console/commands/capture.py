@@ -21,6 +21,8 @@ from appliance.plugin import Argument, Command, Where
 ETH_P_ALL = 3
 SO_ATTACH_FILTER = 26
 PACKET_OUTGOING = 4
+# linux/if_packet.h
+SOL_PACKET, PACKET_ADD_MEMBERSHIP, PACKET_MR_ALLMULTI = 263, 1, 2
 FRAME_MAX = 2048
 """Bytes of a frame that are looked at; the longest advertisement (VRRP with 255 IPv6 addresses) is cut."""
 COUNT_MAX = 1_000_000
@@ -55,7 +57,7 @@ def capture(device: str, count: int, seconds: float, json: bool) -> int:
         raise UsageError(
             f"--seconds has to be more than 0 and at most {SECONDS_MAX:g}", hint="The default is one hour."
         )
-    with _open(device) as wire:
+    with open_wire(device) as wire:
         for shown, (wall, sent, decoded) in enumerate(_frames(wire, device, seconds), start=1):
             sys.stdout.write(_json(wall, sent, decoded) if json else _line(wall, sent, decoded))
             sys.stdout.flush()
@@ -64,7 +66,12 @@ def capture(device: str, count: int, seconds: float, json: bool) -> int:
     return 0
 
 
-def _open(device: str) -> socket.socket:
+def open_wire(device: str) -> socket.socket:
+    """A socket that gets the frames of a device that `FILTER` keeps, those to any group among them.
+
+    Raises:
+        KernelError: There is no such device, or nobody may look at it.
+    """
     try:
         wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     except PermissionError:
@@ -74,6 +81,9 @@ def _open(device: str) -> socket.socket:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         # Bound last: nothing unfiltered gets into the queue.
         wire.bind((device, ETH_P_ALL))
+        # A network card drops groups that nobody has joined; this ends with the socket.
+        member = struct.pack("iHH8x", socket.if_nametoindex(device), PACKET_MR_ALLMULTI, 0)
+        wire.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, member)
     except OSError as error:
         wire.close()
         raise KernelError(

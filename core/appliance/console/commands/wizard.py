@@ -64,6 +64,7 @@ def wizard(config: str, answers: str | None, output: str, dry_run: bool) -> Data
 def _converse(asker: Asker, old: Data, installed: frozenset[str]) -> tuple[Answers, ClusterPlan]:
     """Ask until somebody likes the plan; a file and a pipe have said all they have to say."""
     from appliance.console.wizard import existing, links
+    from appliance.console.wizard.adverts import Listening
     from appliance.console.wizard.answers import choice
     from appliance.console.wizard.askers import Question, Terminal
     from appliance.console.wizard.document import plan_rows
@@ -83,6 +84,7 @@ def _converse(asker: Asker, old: Data, installed: frozenset[str]) -> tuple[Answe
             installed=installed,
             devices=[each.name for each in found],
             detect=partial(links.find_plugged, stdin=sys.stdin, say=asker.say) if is_person else None,
+            listen=partial(Listening, is_down=[each.name for each in found if not each.is_up]) if is_person else None,
         ).run()
         planned = make_plan(told)
         if not is_person:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_address, ip_interface
@@ -17,10 +17,9 @@ PAIRING, GENERATE, NONE = "pairing", "generate", "none"
 PASSWORD_BYTES_MAX = 19
 """CARP's key has 20 bytes, the last one is zero (FreeBSD ifconfig.8)."""
 NETWORKS_MAX = 16
+VHIDS = range(1, 256)
 _INTERFACE = re.compile(r"[a-z][a-z0-9_]{0,11}")
 """A logical interface, short enough for ``NAME_gw``."""
-_DEVICE = re.compile(r"[^\s/:]{1,15}")
-"""IFNAMSIZ - 1 bytes."""
 
 
 class Kind(StrEnum):
@@ -52,13 +51,17 @@ class NetworkAnswer:
     """The logical interface."""
     kind: Kind
     devices: tuple[str, str]
-    """Of the primary and the secondary."""
+    """Of the primary and the secondary, as `ports.Port` reads them."""
     wishes: tuple[Wish, ...]
     """At most one of each family."""
     gateways: tuple[Address, ...] = ()
     """The routers of a WAN, at most one of each family."""
     clients: str = ""
     """Addresses that DHCP gives out, ``FIRST-LAST``; empty: none."""
+    bundle: str = ""
+    """How its devices are bundled, if they are."""
+    vhid: int | None = None
+    """Of its virtual address; `None` leaves it to the plan."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,18 +104,21 @@ def interface_names(text: str, taken: Iterable[str]) -> tuple[str, ...]:
     return names
 
 
-def device(text: str, known: Iterable[str], taken: Iterable[str]) -> str:
-    """A device of a node; one of the known ones, if any are."""
-    names = tuple(known)
-    if not _DEVICE.fullmatch(text):
+def vhid(text: str, heard: Mapping[int, str]) -> int:
+    """A VHID that nobody else on the network has.
+
+    Args:
+        text: What was told.
+        heard: Who speaks there for which VHID.
+    """
+    if not text.isdecimal() or int(text) not in VHIDS:
+        raise UsageError(f"`{text}` is no VHID", hint=f"Give a number from {VHIDS[0]} to {VHIDS[-1]}.")
+    if (found := int(text)) in heard:
         raise UsageError(
-            f"`{text}` cannot be the name of a device", hint="It has 1 to 15 characters, no blank, no `/`."
+            f"VHID {found} is used there by {heard[found]}",
+            hint="Two virtual routers of one number share a MAC address.",
         )
-    if names and text not in names:
-        raise UsageError(f"this machine has no device `{text}`", hint=f"It has {', '.join(names)}.")
-    if text in taken:
-        raise UsageError(f"`{text}` already carries another network", hint="Each network needs a device of its own.")
-    return text
+    return found
 
 
 def wish(text: str, version: int, earlier: Iterable[Wish] = ()) -> Wish:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from appliance.config.writing import literal
+from appliance.console.wizard import ports
 from appliance.console.wizard.answers import Address, Interface, Kind
 from appliance.console.wizard.plan import ClusterPlan, PlannedNetwork
 
@@ -25,7 +26,8 @@ def node_text(plan: ClusterPlan, ordinal: int, installed: Collection[str]) -> st
         ordinal: 0 for the primary, 1 for the secondary.
         installed: Names of installed plugins.
     """
-    parts = [_head(plan, ordinal), *(_interface(plan, network, ordinal) for network in plan.networks), _pfsync(plan)]
+    parts = [_head(plan, ordinal), *_laggs(plan, ordinal)]
+    parts += [*(_interface(plan, network, ordinal) for network in plan.networks), _pfsync(plan)]
     parts.append(_sync(plan, ordinal))
     if "firewall" in installed:
         parts.append(_firewall(plan))
@@ -55,11 +57,33 @@ def _head(plan: ClusterPlan, ordinal: int) -> str:
     )
 
 
+def _bundles(plan: ClusterPlan, ordinal: int) -> dict[str, tuple[str, PlannedNetwork]]:
+    """The name of each bundle of a node, and the first network on it."""
+    found: dict[str, tuple[str, PlannedNetwork]] = {}
+    for network in plan.networks:
+        port = ports.read(network.devices[ordinal])
+        if port.is_bundle and port.base not in found:
+            found[port.base] = (f"lagg{len(found)}", network)
+    return found
+
+
+def _laggs(plan: ClusterPlan, ordinal: int) -> Iterator[str]:
+    for base, (name, network) in _bundles(plan, ordinal).items():
+        protocol = network.bundle or ports.PROTOCOLS[0]
+        yield "# Several devices as one: `appliance show lagg`.\n" + _table(
+            f"lagg.{name}", {"members": base.split(ports.BUNDLE), "protocol": protocol}
+        )
+
+
+def _carrier(plan: ClusterPlan, network: PlannedNetwork, ordinal: int) -> dict[str, object]:
+    port = ports.read(network.devices[ordinal])
+    name = _bundles(plan, ordinal)[port.base][0] if port.is_bundle else port.base
+    return {"device": name} if port.vlan is None else {"vlan": {"parent": name, "id": port.vlan}}
+
+
 def _interface(plan: ClusterPlan, network: PlannedNetwork, ordinal: int) -> str:
-    values: dict[str, object] = {
-        "device": network.devices[ordinal],
-        "addresses": [str(family.nodes[ordinal]) for family in network.families],
-    }
+    values = _carrier(plan, network, ordinal)
+    values["addresses"] = [str(family.nodes[ordinal]) for family in network.families]
     if network.kind is Kind.SYNC:
         values["description"] = "direct cable between the two nodes"
     routes = [

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from ipaddress import ip_address, ip_interface
 from typing import Any
 
-from appliance.console.wizard.answers import NONE, Address, Interface, Kind, Wish
+from appliance.console.wizard import ports
+from appliance.console.wizard.answers import NONE, VHIDS, Address, Interface, Kind, Wish
 from appliance.console.wizard.interview import EXAMPLE
 from appliance.console.wizard.plan import allot
 from appliance.errors import UsageError
@@ -29,9 +30,7 @@ def defaults_of(tables: Tables) -> dict[str, str]:
         other = roles[1 - ordinal]
         found[other] = EXAMPLE[other] if EXAMPLE[other] != name else EXAMPLE[roles[ordinal]]
     interfaces = {name: each for name, each in _table(tables, "interfaces").items() if isinstance(each, Mapping)}
-    further = [
-        name for name, each in interfaces.items() if name not in tuple(Kind) and isinstance(each.get("device"), str)
-    ]
+    further = [name for name, each in interfaces.items() if name not in tuple(Kind) and _port(tables, each) is not None]
     if further:
         found["further"] = " ".join(further)
     for name, interface in interfaces.items():
@@ -58,16 +57,17 @@ def left_out(tables: Tables, new: Tables) -> list[str]:
 
 
 def _network(tables: Tables, name: str, interface: Tables, ordinal: int) -> Iterator[tuple[str, str]]:
-    if isinstance(device := interface.get("device"), str):
-        yield "device", device
+    if (port := _port(tables, interface)) is not None:
+        yield "device", str(port)
+        if port.is_bundle:
+            yield "bundle", _protocol(tables, interface)
     gateways = dict(_gateways(tables, name, interface))
     yield from gateways.items()
-    vips = [
-        address
-        for vip in _items(_table(tables, "carp").get("vip"))
-        if vip.get("interface") == name
-        for address in _interfaces(vip.get("addresses"))
-    ]
+    hosts = [vip for vip in _items(_table(tables, "carp").get("vip")) if vip.get("interface") == name]
+    vips = [address for vip in hosts for address in _interfaces(vip.get("addresses"))]
+    vhid = hosts[0].get("vhid") if hosts else None
+    if type(vhid) is int and vhid in VHIDS:
+        yield "vhid", str(vhid)
     own = list(_interfaces(interface.get("addresses")))
     for version in (4, 6):
         mine = next((each for each in own if each.version == version), None)
@@ -80,6 +80,27 @@ def _network(tables: Tables, name: str, interface: Tables, ordinal: int) -> Iter
     if dhcp:
         ranges = _table(_table(dhcp, "interface"), name).get("range")
         yield "dhcp", ranges[0] if isinstance(ranges, list) and ranges and isinstance(ranges[0], str) else NONE
+
+
+def _port(tables: Tables, interface: Tables) -> ports.Port | None:
+    """What carries an interface, as somebody would have said it."""
+    vlan = _table(interface, "vlan")
+    base, tag = vlan.get("parent", interface.get("device")), vlan.get("id")
+    members = _table(_table(tables, "lagg"), str(base)).get("members")
+    names = members if isinstance(members, list) else [base]
+    if not all(isinstance(each, str) for each in names):
+        return None
+    text = ports.BUNDLE.join(names) + (f"{ports.VLAN}{tag}" if tag is not None else "")
+    try:
+        return ports.read(text)
+    except UsageError:
+        return None
+
+
+def _protocol(tables: Tables, interface: Tables) -> str:
+    base = _table(interface, "vlan").get("parent", interface.get("device"))
+    found = _table(_table(tables, "lagg"), str(base)).get("protocol")
+    return found if found in ports.PROTOCOLS else ports.PROTOCOLS[0]
 
 
 def _told(mine: Interface, vip: Interface | None, ordinal: int, gateway: str | None) -> str:

@@ -6,15 +6,32 @@ import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from appliance.console.wizard import answers as parse
+from appliance.console.wizard import ports
 from appliance.console.wizard.answers import GENERATE, NONE, PAIRING, Address, Answers, Kind, NetworkAnswer, Wish
 from appliance.console.wizard.askers import Asker, Question
-from appliance.console.wizard.plan import Family, allot, clients_range
+from appliance.console.wizard.plan import Family, allot, clients_range, free_vhid
+from appliance.console.wizard.ports import Port
 from appliance.errors import UsageError
 
 T = TypeVar("T")
+
+
+class Hearing(Protocol):
+    """Somebody who listens on a network."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has been long enough."""
+        ...
+
+    def __call__(self) -> Mapping[int, str]:
+        """Wait until it is; who speaks for which VHID."""
+        ...
+
+
 AUTO = "auto"
 EXAMPLE = {
     "primary": "fw1",
@@ -50,7 +67,11 @@ class Interview:
     """Of this machine; empty: any name will do."""
     detect: Callable[[str], str] | None = None
     """Finds the device that a cable is plugged into, given the network's name."""
+    listen: Callable[[Port], Hearing] | None = None
+    """Begins to listen on what carries a network."""
     _networks: list[NetworkAnswer] = field(default_factory=list)
+    _bundles: dict[str, str] = field(default_factory=dict)
+    """How devices are bundled, by the devices."""
 
     def run(self) -> Answers:
         """Ask everything.
@@ -79,8 +100,10 @@ class Interview:
 
     def _network(self, name: str) -> NetworkAnswer:
         self.asker.say("")
-        device = self._device(name)
+        port = self._device(name)
+        bundle = self._bundle(name, port) if port.is_bundle else ""
         has_vip = name != Kind.SYNC
+        hearing = self.listen(port) if self.listen is not None and has_vip else None
         four = self._wish(name, 4, is_none_allowed=has_vip)
         six = self._wish(name, 6, is_none_allowed=four is not None) if has_vip else None
         told = tuple(wish for wish in (four, six) if wish is not None)
@@ -90,22 +113,69 @@ class Interview:
                 found for wish in told if (found := self._gateway(name, wish, is_needed=name == Kind.WAN)) is not None
             )
         kind = Kind.SYNC if not has_vip else Kind.WAN if gateways else Kind.LAN
-        answer = NetworkAnswer(name=name, kind=kind, devices=(device, device), wishes=told, gateways=gateways)
+        answer = NetworkAnswer(
+            name=name,
+            kind=kind,
+            devices=(str(port), str(port)),
+            wishes=told,
+            gateways=gateways,
+            bundle=bundle,
+            vhid=self._vhid(name, told, gateways, hearing) if has_vip else None,
+        )
         return replace(answer, clients=self._clients(answer)) if kind is Kind.LAN else answer
 
-    def _device(self, name: str) -> str:
-        taken = [network.devices[0] for network in self._networks]
-        free = [each for each in self.devices if each not in taken]
+    def _device(self, name: str) -> Port:
+        taken = [ports.read(network.devices[0]) for network in self._networks]
+        used = {member for each in taken for member in each.members}
+        free = [each for each in self.devices if each not in used]
+        can_bundle = "lagg" in self.installed
 
-        def parsed(text: str) -> str:
+        def parsed(text: str) -> Port:
             if text == AUTO and self.detect is not None:
                 text = self.detect(name)
-            return parse.device(text, self.devices, taken)
+            return ports.port(text, self.devices, taken, can_bundle=can_bundle)
 
         how = f", or `{AUTO}` to find it by plugging its cable in" if self.detect is not None else ""
         more = f" Free are {', '.join(free)}." if free else ""
+        also = "\n`eth0+eth1` bundles two to one, so that one cable may fail." if can_bundle else ""
         return self._ask(
-            f"network.{name}.device", f"{name}: device", parsed, f"The kernel's name of the device{how}.{more}"
+            f"network.{name}.device",
+            f"{name}: device",
+            parsed,
+            f"The kernel's name of the device{how}.{more}{also}\n`eth0.20` is the VLAN with the tag 20 on it.",
+        )
+
+    def _bundle(self, name: str, port: Port) -> str:
+        if port.base not in self._bundles:
+            self._bundles[port.base] = self._ask(
+                f"network.{name}.bundle",
+                f"{name}: how {' and '.join(port.members)} are bundled",
+                lambda text: parse.choice(text, *ports.PROTOCOLS),
+                _BUNDLE,
+                default=ports.PROTOCOLS[0],
+            )
+        return self._bundles[port.base]
+
+    def _vhid(self, name: str, wishes: Sequence[Wish], gateways: Sequence[Address], hearing: Hearing | None) -> int:
+        families = [allot(each, has_vip=True, gateway=_of_version(gateways, each.interface.version)) for each in wishes]
+        own = {str(node.ip) for family in families for node in family.nodes}
+        if hearing is not None and not hearing.is_done:
+            self.asker.say(f"{name}: listening for virtual routers of others …")
+        heard = {vhid: who for vhid, who in hearing().items() if who not in own} if hearing is not None else {}
+        if heard:
+            rows = ", ".join(f"{vhid} ({who})" for vhid, who in sorted(heard.items()))
+            self.asker.say(f"{name}: others use VHID {rows}.")
+        used = {network.vhid for network in self._networks if network.vhid is not None}
+        known = self.defaults.get(f"network.{name}.vhid", "")
+        proposed = known if known and int(known) not in heard else str(free_vhid(families, {*used, *heard}))
+        return self.asker.ask(
+            Question(
+                key=f"network.{name}.vhid",
+                prompt=f"{name}: VHID",
+                parse=lambda text: parse.vhid(text, heard),
+                default=proposed,
+                help=_VHID,
+            )
         )
 
     def _wish(self, name: str, version: int, *, is_none_allowed: bool) -> Wish | None:
@@ -159,18 +229,19 @@ class Interview:
 
     def _other_devices(self, other: str, is_secondary: bool, *, same: bool) -> None:
         """Devices were told for this machine; which of the two it is decides what becomes of them."""
-        theirs: list[str] = []
+        theirs: list[Port] = []
         for index, network in enumerate(self._networks):
             own = network.devices[0]
             device = own
             if not same:
-                device = self._ask(
+                found = self._ask(
                     f"network.{network.name}.other_device",
                     f"{network.name}: device of {other}",
-                    lambda text: parse.device(text, (), tuple(theirs)),
+                    lambda text: ports.port(text, (), tuple(theirs), can_bundle="lagg" in self.installed),
                     default=own,
                 )
-            theirs.append(device)
+                theirs.append(found)
+                device = str(found)
             self._networks[index] = replace(network, devices=(own, device) if is_secondary else (device, own))
 
     def _ask(
@@ -201,12 +272,21 @@ def _other_name(primary: str, text: str) -> str:
     return text
 
 
+def _of_version(addresses: Sequence[Address], version: int) -> Address | None:
+    return next((each for each in addresses if each.version == version), None)
+
+
 def _yes_or_no(text: str) -> bool:
     return parse.choice(text, "yes", "no") == "yes"
 
 
 _PRIMARY = "It owns the shared configuration and is preferred as MASTER. Both machines get a complete configuration."
 _FURTHER = f"Names such as `dmz` or `wan2`, separated by blanks; `{NONE}` for none."
+_BUNDLE = (
+    "`failover`: one carries everything while it has a link, the switch needs no setting.\n"
+    "`lacp`: all of them do; these ports of the switch, or of the stack, have to speak LACP."
+)
+_VHID = "The number of the virtual router, unique on the network: CARP and VRRP of others count, too."
 _PASSWORD = (
     f"`{PAIRING}`: the nodes use one that comes from pairing them.\n"
     f"CARP of BSD or ucarp beside them needs a password: 1 to 19 bytes, or `{GENERATE}`."

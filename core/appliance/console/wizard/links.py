@@ -11,8 +11,8 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -77,14 +77,18 @@ def find_plugged(network: str, stdin: TextIO, say: Callable[[str], None]) -> str
     raise UsageError("no link came up", hint="Give the name of the device, or try again.")
 
 
+def all_up() -> AbstractContextManager[None]:
+    """Every device is up meanwhile, see `up`."""
+    return up([each.name for each in devices() if not each.is_up])
+
+
 @contextmanager
-def all_up() -> Iterator[None]:
-    """Every device is up meanwhile.
+def up(down: Collection[str]) -> Iterator[None]:
+    """Devices that are down are up meanwhile.
 
     Raises:
         KernelError: They cannot be set up.
     """
-    down = [each.name for each in devices() if not each.is_up]
     try:
         for name in down:
             _set_up(name, is_up=True)

@@ -1,21 +1,20 @@
 """From answers to the address plan of a cluster, as the handbook makes it. Pure.
 
 The lowest usable address of a network is the virtual one, the next is the primary's, the next the secondary's. A
-virtual address that was told is kept, and the nodes come after it. The VHID is the last byte of the virtual address
-where no other network has it.
+virtual address that was told is kept, and the nodes come after it. The VHID is the one that was told, or the last byte
+of the virtual address where no other network has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from itertools import chain, pairwise
 
-from appliance.console.wizard.answers import Address, Answers, Interface, Kind, NetworkAnswer, Wish
+from appliance.console.wizard.answers import VHIDS, Address, Answers, Interface, Kind, NetworkAnswer, Wish
 from appliance.errors import UsageError
 
-VHIDS = range(1, 256)
 CLIENTS_FROM, CLIENTS_TO = 100, 199
 """Proposed for DHCP where a network has as many; otherwise its upper half."""
 
@@ -42,6 +41,7 @@ class PlannedNetwork:
     vhid: int | None
     """`None` on the sync network."""
     clients: str = ""
+    bundle: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ def make_plan(answers: Answers) -> ClusterPlan:
         families = tuple(
             allot(each, has_vip=answer.kind is not Kind.SYNC, gateway=_gateway(answer, each)) for each in answer.wishes
         )
-        vhid = None if answer.kind is Kind.SYNC else free_vhid(families, vhids)
+        vhid = None if answer.kind is Kind.SYNC else answer.vhid or free_vhid(families, vhids)
         vhids |= {vhid} if vhid is not None else set()
         networks.append(
             PlannedNetwork(
@@ -84,6 +84,7 @@ def make_plan(answers: Answers) -> ClusterPlan:
                 families=families,
                 vhid=vhid,
                 clients=answer.clients,
+                bundle=answer.bundle,
             )
         )
     return ClusterPlan(nodes=answers.nodes, networks=tuple(networks), password=answers.password)
@@ -122,8 +123,8 @@ def allot(wish: Wish, *, has_vip: bool, gateway: Address | None = None) -> Famil
     )
 
 
-def free_vhid(families: Iterable[Family], used: set[int]) -> int:
-    """The last byte of the first virtual address, or else the lowest VHID that no network has."""
+def free_vhid(families: Iterable[Family], used: Collection[int]) -> int:
+    """The last byte of the first virtual address, or else the lowest VHID that is not used."""
     vips = [family.vip for family in families if family.vip is not None]
     wanted: list[int] = [vip.ip.packed[-1] for vip in vips[:1]]
     return next(vhid for vhid in chain(wanted, VHIDS) if vhid in VHIDS and vhid not in used)

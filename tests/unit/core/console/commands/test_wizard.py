@@ -71,7 +71,7 @@ def test_a_second_run_keeps_the_first_files_and_says_what_it_leaves_out(
 def test_lines_of_a_pipe_are_answers(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lines = [*[""] * 4, "wan0", *[""] * 3, "lan0", *[""] * 3, "sync0", *[""] * 3]
+    lines = [*[""] * 4, "wan0", *[""] * 4, "lan0", *[""] * 4, "sync0", *[""] * 3]
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(lines) + "\n"))
     assert main(["wizard", "-c", str(folder / "none"), "-o", str(folder / "new")]) == 0
     assert "wan: device: " in capsys.readouterr().err

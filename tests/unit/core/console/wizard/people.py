@@ -37,6 +37,20 @@ MULTIWAN = DEVICES | {
     "network.wan2.gateway": "203.0.113.1",
     "network.wan.other_device": "eth0",
 }
+BUNDLED_LANS = DEVICES | {
+    "further": "dmz",
+    "same_devices": "no",
+    "network.wan.other_device": "eno1",
+    "network.lan.device": "eth0+eth1.10",
+    "network.dmz.device": "eth0+eth1.20",
+    "network.dmz.ipv4": "192.168.2.0/24",
+    "network.dmz.vhid": "77",
+    "network.sync.device": "eth2.5",
+    "network.lan.other_device": "eth7.10",
+    "network.dmz.other_device": "eth7.20",
+    "network.sync.other_device": "eth8+eth9",
+}
+"""VLANs on two devices that are one on the primary; on the secondary on a single one."""
 
 
 def told(answers: dict[str, str], defaults: dict[str, str] | None = None) -> Answers:

@@ -12,10 +12,10 @@ from appliance.console.wizard import askers
 from appliance.console.wizard.document import NEEDED, pairing_address, plan_rows
 from appliance.console.wizard.plan import make_plan
 from tests.meta.source import ROOT
-from tests.unit.core.console.wizard.people import DEVICES, MULTIWAN, check, tables, texts, told
+from tests.unit.core.console.wizard.people import BUNDLED_LANS, DEVICES, MULTIWAN, check, tables, texts, told
 
 
-@pytest.mark.parametrize("answers", [DEVICES, MULTIWAN], ids=["example", "multiwan"])
+@pytest.mark.parametrize("answers", [DEVICES, MULTIWAN, BUNDLED_LANS], ids=["example", "multiwan", "bundle"])
 def test_both_files_pass_check_with_all_bundled_plugins(answers: dict[str, str]) -> None:
     for text in texts(answers):
         assert check(text) == ()
@@ -37,6 +37,18 @@ def test_the_example_has_the_addresses_of_the_documents() -> None:
     assert mine["xmlrpc_sync"] == example["xmlrpc_sync"]
     assert mine["dhcp_failover"] == example["dhcp_failover"]
     assert mine["carp"]["vip"] == example["carp"]["vip"]
+
+
+def test_bundles_and_vlans_are_those_of_each_node() -> None:
+    one, other = tables(BUNDLED_LANS)
+    assert one["lagg"] == {"lagg0": {"members": ["eth0", "eth1"], "protocol": "failover"}}
+    assert other["lagg"] == {"lagg0": {"members": ["eth8", "eth9"], "protocol": "failover"}}
+    assert one["interfaces"]["lan"]["vlan"] == {"parent": "lagg0", "id": 10}
+    assert one["interfaces"]["dmz"]["vlan"] == {"parent": "lagg0", "id": 20}
+    assert one["interfaces"]["sync"]["vlan"] == {"parent": "eth2", "id": 5}
+    assert other["interfaces"]["lan"]["vlan"] == {"parent": "eth7", "id": 10}
+    assert other["interfaces"]["sync"]["device"] == "lagg0"
+    assert {vip["name"]: vip["vhid"] for vip in one["carp"]["vip"]} == {"wan": 200, "lan": 1, "dmz": 77}
 
 
 def test_the_two_differ_where_two_nodes_have_to() -> None:

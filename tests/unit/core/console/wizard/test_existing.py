@@ -9,12 +9,20 @@ import pytest
 
 from appliance.console.wizard.existing import defaults_of, left_out
 from tests.meta.source import ROOT
-from tests.unit.core.console.wizard.people import DEVICES, MULTIWAN, tables, told
+from tests.unit.core.console.wizard.people import BUNDLED_LANS, DEVICES, MULTIWAN, tables, told
 
+OWN_BUNDLE = {name: value for name, value in BUNDLED_LANS.items() if not name.endswith("other_device")} | {
+    "same_devices": "yes",
+    "network.lan.bundle": "lacp",
+}
 EXAMPLE: dict[str, Any] = tomllib.loads((ROOT / "appliance.toml").read_text())
 
 
-@pytest.mark.parametrize("answers", [DEVICES, MULTIWAN | {"password": "secret"}], ids=["example", "multiwan"])
+@pytest.mark.parametrize(
+    "answers",
+    [DEVICES | {"network.lan.vhid": "99"}, MULTIWAN | {"password": "secret"}, OWN_BUNDLE],
+    ids=["example", "multiwan", "bundle"],
+)
 @pytest.mark.parametrize("ordinal", [0, 1])
 def test_running_it_again_changes_nothing(answers: dict[str, str], ordinal: int) -> None:
     before = tables(answers)[ordinal]
@@ -43,6 +51,8 @@ def test_own_addresses_are_kept_where_they_are_not_those_of_the_plan() -> None:
         {},
         {"node": 3, "interfaces": {"wan": 4}},
         {"interfaces": {"wan": {"device": 4, "addresses": ["x"], "routes": {}}}, "carp": {"vip": [3, {}]}},
+        {"interfaces": {"wan": {"device": "lagg0"}}, "lagg": {"lagg0": {"members": ["a", 4]}}},
+        {"interfaces": {"wan": {"device": "a/b"}}, "carp": {"vip": [{"interface": "wan", "vhid": True}]}},
         {"interfaces": {"sync": {"addresses": ["10.0.0.1/32"]}}, "gateways": {"gateway": {"a": 3}}},
     ],
 )

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pytest
 
 from appliance.console.wizard.answers import Kind
 from appliance.console.wizard.askers import Terminal
-from appliance.console.wizard.interview import Interview
+from appliance.console.wizard.interview import Hearing, Interview
+from appliance.console.wizard.ports import Port
 from appliance.errors import UsageError
-from tests.unit.core.console.wizard.people import BUNDLED, DEVICES, MULTIWAN, told
+from tests.unit.core.console.wizard.people import BUNDLED, BUNDLED_LANS, DEVICES, MULTIWAN, told
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What there is to be heard."""
+
+    vhids: Mapping[int, str]
+    is_done: bool
+
+    def __call__(self) -> Mapping[int, str]:
+        return self.vhids
 
 
 def test_the_example_needs_devices_and_nothing_else() -> None:
@@ -59,7 +73,7 @@ def test_answers_that_do_not_fit_together_are_refused(answer: dict[str, str], me
 
 
 def test_a_person_finds_a_device_by_its_cable_and_is_asked_again() -> None:
-    lines = ["", "", "", "", "eth9", "auto", *[""] * 3, "", "eth1", *[""] * 3, "eth2", *[""] * 3]
+    lines = ["", "", "", "", "eth9", "auto", *[""] * 4, "", "eth1", *[""] * 4, "eth2", *[""] * 3]
     sink = io.StringIO()
     asker = Terminal(io.StringIO("\n".join(lines) + "\n"), sink)
     found = Interview(
@@ -73,7 +87,39 @@ def test_a_person_finds_a_device_by_its_cable_and_is_asked_again() -> None:
     assert "this machine has no device `eth9`\n  It has eth0, eth1, eth2." in sink.getvalue()
 
 
+def test_several_networks_on_one_bundle_are_vlans_and_its_protocol_is_asked_once() -> None:
+    answers = BUNDLED_LANS | {"network.lan.bundle": "lacp"}
+    networks = {each.name: each for each in told(answers).networks}
+    assert networks["lan"].devices == ("eth0+eth1.10", "eth7.10")
+    assert (networks["lan"].bundle, networks["dmz"].bundle, networks["wan"].bundle) == ("lacp", "lacp", "")
+    with pytest.raises(UsageError, match=r"nobody asked for `network\.dmz\.bundle`"):
+        told(answers | {"network.dmz.bundle": "lacp"})
+    with pytest.raises(UsageError, match=r"`eth0` already carries another network, as eth0\+eth1\.10"):
+        told(answers | {"network.dmz.device": "eth0"})
+
+
+def test_a_vhid_that_somebody_else_has_is_not_proposed_and_refused_and_the_own_cluster_is_nobody_else() -> None:
+    heard = {"wan0": {200: "198.51.100.9"}, "lan0": {1: "192.168.1.2"}}
+    listened: list[str] = []
+
+    def listen(port: Port) -> Hearing:
+        listened.append(str(port))
+        return Heard(heard[str(port)], is_done=str(port) == "lan0")
+
+    lines = [*[""] * 4, "wan0", "", "", "", "200", "", "lan0", *[""] * 4, "sync0", *[""] * 3]
+    sink = io.StringIO()
+    asker = Terminal(io.StringIO("\n".join(lines) + "\n"), sink)
+    found = Interview(asker=asker, defaults={}, installed=BUNDLED, listen=listen).run()
+    assert listened == ["wan0", "lan0"], "nobody has a virtual address on the sync network"
+    assert [each.vhid for each in found.networks] == [1, 2, None]
+    shown = sink.getvalue()
+    heard_then = "wan: listening for virtual routers of others …\nwan: others use VHID 200 (198.51.100.9).\n"
+    assert f"{heard_then}wan: VHID [1]: VHID 200 is used there by 198.51.100.9" in shown
+    assert "lan: others" not in shown
+    assert "lan: listening" not in shown
+
+
 def test_nobody_is_asked_about_plugins_that_are_not_installed() -> None:
-    asker = Terminal(io.StringIO("\n" * 4 + "a\n\n\n\nb\n\n\nc\n\n\n\n"), io.StringIO())
+    asker = Terminal(io.StringIO("\n" * 4 + "a\n\n\n\n\nb\n\n\n\nc\n\n\n\n"), io.StringIO())
     Interview(asker=asker, defaults={}, installed=frozenset()).run()
     assert "network.lan.dhcp" not in asker.given

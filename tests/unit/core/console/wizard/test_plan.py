@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 
 import pytest
@@ -100,6 +101,8 @@ def test_a_plan_has_every_network_in_the_order_of_the_answers() -> None:
             network("sync", Kind.SYNC, "172.16.1.0/24"),
         ),
     )
+    chosen = replace(told, networks=(replace(told.networks[0], vhid=9), *told.networks[1:]))
+    assert [each.vhid for each in make_plan(chosen).networks] == [9, 1, None]
     plan = make_plan(told)
     assert [(each.name, each.vhid) for each in plan.networks] == [("wan", 1), ("lan", 2), ("sync", None)]
     assert plan.sync.devices == ("async", "bsync")
