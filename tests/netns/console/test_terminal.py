@@ -126,6 +126,7 @@ def test_two_people_edit_and_a_commit_that_nobody_confirms_counts_down_for_both(
         olga.waits(lambda: re.findall(r"rolls back in 0:0(\d)\]", olga.screen)[-1:] != [first], "later clock")
         for each in (olga, pat):
             each.waits(lambda each=each: "rolls back in 0:0" not in each.screen, "prompt after the time is over")
+            each.sees("revision 2 was not confirmed within 9 s; what was in force before it is again")
         olga.enters("compare")
         olga.sees("+[users.bob]")
     assert (folder / "a.toml").read_text() == TEXT

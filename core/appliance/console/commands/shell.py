@@ -65,7 +65,9 @@ async def watch(ctx: ShellContext) -> AsyncGenerator[Data, None]:
                 last = seen
                 yield seen | {"unconfirmed_s": left}
             with trio.move_on_after(LOOK_S):
-                await changes.receive()
+                event = await changes.receive()
+                if isinstance(event, ConfigRefused) and seen["unconfirmed"]:
+                    yield {"notice": f"{event.reason}; what was in force before it is again"}
 
 
 async def monitor_ha(ctx: ShellContext, interval: float) -> AsyncGenerator[Data, None]:

@@ -63,10 +63,13 @@ class Watch:
     Args:
         path: The control socket.
         clock: Monotonic seconds.
+        notice: Called, in another thread, with what everybody should know.
     """
 
-    def __init__(self, path: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._path, self._clock = path, clock
+    def __init__(
+        self, path: str, clock: Callable[[], float] = time.monotonic, notice: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._path, self._clock, self._notice = path, clock, notice
         self.seen = Seen()
         self.first = threading.Event()
         """Set when the node has answered, or has not."""
@@ -98,6 +101,9 @@ class Watch:
             for reply in self._call.replies():
                 if self._stopped.is_set() or not isinstance(reply, wire.Data):
                     return
+                if "notice" in reply.data:
+                    self._notice(str(reply.data["notice"]))
+                    continue
                 self.seen = self._read(reply.data)
                 self.first.set()
 

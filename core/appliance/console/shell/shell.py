@@ -213,11 +213,12 @@ class Shell:
 
     def configure(self, *, exclusive: bool = False) -> None:
         """Go to configuration mode."""
-        self.link = node.EditingLink(self._path, exclusive=exclusive, notice=self._notice)
+        self.link = node.EditingLink(self._path, exclusive=exclusive, notice=self.tell)
         for other in self.link.others:
             self._say(f"{other}.")
 
-    def _notice(self, text: str) -> None:
+    def tell(self, text: str) -> None:
+        """Something that somebody else, or the node itself, has done; also from another thread."""
         self.notices.append(text)
         self._on_notice()
 

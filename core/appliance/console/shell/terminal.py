@@ -68,7 +68,7 @@ class Console:
 
     def __init__(self, path: str) -> None:
         self._screen = Terminal()
-        self._watch = node.Watch(path)
+        self._watch = node.Watch(path, notice=lambda text: self._shell.tell(text))
         self._news = threading.Event()
         """Somebody has done something, or the session is over."""
         self._shell = Shell(path, self._screen, lambda: self._watch.seen, on_notice=self._news.set)

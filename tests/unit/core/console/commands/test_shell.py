@@ -48,6 +48,22 @@ def test_the_prompt_hears_of_roles_editors_and_confirmations(tmp_path: Path) -> 
     with_node(tmp_path, main)
 
 
+def test_everybody_is_told_of_a_change_that_was_taken_back(tmp_path: Path) -> None:
+    async def main(node: Appliance) -> None:
+        async with aclosing(shell.watch(context(node))) as seen, editing(node) as olga:
+            await anext(seen)
+            await olga.reads("set users bob role viewer")
+            await olga.reads("commit confirmed 10")
+            while not (await anext(seen)).get("unconfirmed"):
+                pass
+            await node.reloader.revert(who="pat")
+            told = "revision 2 was taken back by pat; what was in force before it is again"
+            while (await anext(seen)).get("notice") != told:
+                pass
+
+    with_node(tmp_path, main)
+
+
 def test_the_live_screen_comes_again_and_again(tmp_path: Path) -> None:
     async def main(node: Appliance) -> None:
         async with aclosing(shell.monitor_ha(context(node), 0.0)) as screens:
