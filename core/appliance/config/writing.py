@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import date, datetime, time
 from functools import lru_cache
@@ -34,7 +34,11 @@ def rewritten(text: str, tables: Mapping[str, Mapping[str, Any] | None], data: M
 
 
 def replaced(
-    text: str, tables: Mapping[str, Mapping[str, Any] | None], data: Mapping[str, Any] | None = None
+    text: str,
+    tables: Mapping[str, Mapping[str, Any] | None],
+    data: Mapping[str, Any] | None = None,
+    *,
+    keeps_layout: bool = True,
 ) -> tuple[str, dict[str, Any]]:
     """The text of a configuration file with these tables as given, and what it says.
 
@@ -45,6 +49,8 @@ def replaced(
         text: A valid file.
         tables: Whole tables by name; ``None`` removes one from the file.
         data: What the text says, if that is known.
+        keeps_layout: Nobody laid these tables out if it is false: where they have no comments, there is nothing to
+            survive, and they are written anew. That takes 1 ms and not 50 for a small file.
     """
     data = tomli.loads(text) if data is None else data
     written, found = text, dict(data)
@@ -53,7 +59,8 @@ def replaced(
         return written, found
     wanted = {name: table for name, table in {**data, **changed}.items() if table is not None}
     is_small = len(text) <= CAREFUL_MAX and len(text) + len(repr(changed)) <= CAREFUL_MAX
-    for way in (_arranged, _edited, _spliced) if is_small else (_spliced, _edited):
+    is_careful = is_small and (keeps_layout or _has_comments(text, changed))
+    for way in (_arranged, _edited, _spliced) if is_careful else (_spliced, _edited):
         # A line that looked like a header was none, or a layout was too unusual: the next way is plainer.
         with suppress(tomli.TOMLDecodeError, TOMLKitError):
             made = way(text, changed)
@@ -61,6 +68,10 @@ def replaced(
             if found == wanted:
                 break
     return written, found
+
+
+def _has_comments(text: str, tables: Collection[str]) -> bool:
+    return any("#" in text[start:end] for name, start, end in parts(text) if name in tables)
 
 
 def renamed(text: str, path: tuple[str, ...], name: str, data: Mapping[str, Any]) -> str:

@@ -225,4 +225,5 @@ def _with_sections(
     names = dict.fromkeys(key[0] for section, _ in chosen for key in section.keys)
     # One that is empty now is there if it was sent so, and gone if not.
     sent = {name for _, part in chosen for name in part}
-    return replaced(text, {name: new.get(name) or ({} if name in sent else None) for name in names}, data)
+    tables = {name: new.get(name) or ({} if name in sent else None) for name in names}
+    return replaced(text, tables, data, keeps_layout=False)

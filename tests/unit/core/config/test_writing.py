@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.config import writing
-from appliance.config.writing import literal, rewritten
+from appliance.config.writing import literal, replaced, rewritten
 
 TEXT = """\
 # the node
@@ -101,3 +101,12 @@ VALUES = st.recursive(
 def test_whatever_is_written_is_read_back(table: dict[str, Any]) -> None:
     text = writing._spliced(TEXT, {"fresh": table})
     assert tomllib.loads(text) == {**tomllib.loads(TEXT), "fresh": table}
+
+
+def test_a_table_that_nobody_laid_out_is_written_anew_unless_it_has_comments() -> None:
+    plain = 'node = {name = "x"}\n[sample]\nitem = [\n  1,\n]\n[other]  # kept\nx = 1\n'
+    text, data = replaced(plain, {"sample": {"item": [1, 2]}}, keeps_layout=False)
+    assert text == 'node = {name = "x"}\n[sample]\nitem = [1, 2]\n\n[other]  # kept\nx = 1\n'
+    assert data == tomllib.loads(text)
+    commented, _ = replaced(TEXT, {"sample": {"own": "x", "password": "new"}}, keeps_layout=False)
+    assert "# the password" in commented
