@@ -138,6 +138,8 @@ class Traffic:
     """Of one family or both; empty: of any address."""
     destinations: tuple[Address, ...] = ()
     description: str = ""
+    is_way_in: bool = False
+    """Operators or other nodes come in by it and change this one: what ends it has to be confirmed."""
 
 
 def neighbours(interface: LogicalInterface | None) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -27,7 +27,7 @@ from appliance.host.garbage import uncollected
 from appliance.host.loading import ConfigLoader
 from appliance.host.planning import Planner
 from appliance.host.plugins import PluginService
-from appliance.host.risks import identity_changes, refuse_risks
+from appliance.host.risks import identity_changes, refuse_risks, ways_lost
 from appliance.host.supervisor import AppliedServices
 
 if TYPE_CHECKING:
@@ -380,12 +380,12 @@ class Reloader:
             self._plugins.enable(loaded.config)
             return loaded
 
-        def identity_stays(config: Config) -> list[Problem]:
-            return identity_changes(before.config, config)
+        def compared(config: Config) -> list[Problem]:
+            return [*identity_changes(before.config, config), *ways_lost(before.config, config)]
 
         old, path = before.config, str(self._store.path)
         with uncollected():
-            return self._loader.strict(text, path=path, old=old, rule=identity_stays, data=data)
+            return self._loader.strict(text, path=path, old=old, rule=compared, data=data)
 
     async def _switch(
         self, before: _Running, loaded: Loaded, is_different: bool, *, kept: str, comment: str, who: str

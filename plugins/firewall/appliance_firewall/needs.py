@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from appliance.config import Config, ProvidesTraffic
 from appliance.errors import Problem
-from appliance_firewall.automatic import IPV6, PING
+from appliance_firewall.automatic import IPV6, LOCKOUT_PORTS, PING
 from appliance_firewall.config import FirewallConfig, RuleTable
 from appliance_firewall.expand import Conditions, protocol_numbers
 from appliance_firewall.matching import NUMBERS, Field
 from appliance_firewall.reading import Reading, reading_of
-from appliance_firewall.resolve import ANY, World
+from appliance_firewall.resolve import ANY, World, lockout_interface
 
 
 def missing(config: Config, reading: Reading) -> tuple[tuple[str, str], ...]:
@@ -22,13 +22,14 @@ def missing(config: Config, reading: Reading) -> tuple[tuple[str, str], ...]:
             (kind, interface)
             for kind, interface, protocol, port in _needed(config, reading.world)
             if (not table.automatic or kind in table.replace)
+            and not _is_never_locked(table, reading.world, interface, protocol, port)
             and not any(passes(table, reading, interface, protocol, port))
         )
     )
 
 
 def cuts(config: Config, reading: Reading, old: Config | None) -> Iterator[Problem]:
-    """By which part of a change the other nodes of the cluster may be shut out at the network between them.
+    """By which part of a change the other nodes of the cluster, or operators, may be shut out.
 
     Args:
         config: The candidate.
@@ -42,7 +43,12 @@ def cuts(config: Config, reading: Reading, old: Config | None) -> Iterator[Probl
 
 def _unpassed(config: Config, reading: Reading, old: Config) -> Iterator[Problem]:
     links = {link.interface for link in reading.world.links}
-    found = [(kind, at) for kind, at in missing(config, reading) if at in links and kind not in (PING, IPV6)]
+    ways = _ways_in(config, reading.world)
+    found = [
+        (kind, at)
+        for kind, at in missing(config, reading)
+        if (at in links and kind not in (PING, IPV6)) or (kind, at) in ways
+    ]
     if not found:
         return
     # The rules of the old one are read again only now: there may be fifty thousand.
@@ -50,7 +56,8 @@ def _unpassed(config: Config, reading: Reading, old: Config) -> Iterator[Problem
     for kind, at in found:
         if (kind, at) not in known:
             key = "replace" if kind in config[FirewallConfig].replace else "automatic"
-            message = f"no rule would pass {kind} at {at} any more: the other nodes do not reach this one"
+            who = "the other nodes do not reach this one" if at in links else "whoever comes in there is cut off"
+            message = f"no rule would pass {kind} at {at} any more: {who}"
             yield Problem(path=("firewall", key), message=message, severity="confirm")
 
 
@@ -62,6 +69,21 @@ def _unnamed(config: Config, reading: Reading, old: Config) -> Iterator[Problem]
     if peers:
         message = f"{', '.join(peers)} is not named here and a node: it does not reach this one any more"
         yield Problem(path=("firewall", "nodes"), message=message, severity="confirm")
+
+
+def _ways_in(config: Config, world: World) -> frozenset[tuple[str, str]]:
+    """Kinds and interfaces of what somebody comes in by and changes this node."""
+    return frozenset(
+        (each.name, each.interface)
+        for provider in config.all_providing(ProvidesTraffic)
+        for each in provider.own_traffic(world.interfaces)
+        if each.is_way_in
+    )
+
+
+def _is_never_locked(table: FirewallConfig, world: World, interface: str, protocol: int, port: int | None) -> bool:
+    is_listed = protocol == NUMBERS["tcp"] and port in LOCKOUT_PORTS
+    return is_listed and interface == lockout_interface(table, world)
 
 
 def _needed(config: Config, world: World) -> Iterator[tuple[str, str, int, int | None]]:

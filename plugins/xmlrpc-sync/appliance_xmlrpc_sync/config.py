@@ -83,6 +83,7 @@ class XmlrpcSyncConfig(Model):
                 port=self.port,
                 sources=sources,
                 description="configuration of the other nodes",
+                is_way_in=True,
             ),
             Traffic(
                 name="sync",

@@ -1,7 +1,8 @@
-"""Changes of this node after which the other nodes may not reach it any more. Pure.
+"""Networks elsewhere after which the other nodes may not be reached any more. Pure.
 
-They are right in themselves and may be what is wanted: moving the sync network begins on one of the nodes. But who
-makes them by mistake cannot correct them from the other node, so they have to be confirmed.
+They are right in themselves and may be what is wanted. But who makes them by mistake cannot correct them from the other
+node, so they have to be confirmed. That the node listens there no longer is the core's business
+(`appliance.config.Traffic.is_way_in`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from appliance.config import Config, LogicalInterface, ProvidesInterfaces
 from appliance.errors import Problem
 from appliance_xmlrpc_sync.config import XmlrpcSyncConfig
 
-TABLE = "xmlrpc_sync"
 Network = IPv4Network | IPv6Network
 CUT = "the other nodes do not reach this one until they are changed, too"
 
@@ -28,25 +28,9 @@ def cuts(config: Config, old: Config | None) -> list[Problem]:
     before, after = old.get(XmlrpcSyncConfig) if old is not None else None, config[XmlrpcSyncConfig]
     if old is None or before is None:
         return []
-    if before.interface != after.interface:
-        return [_cut((TABLE, "interface"), f"synchronization moves from {before.interface} to {after.interface}")]
-    found = []
-    if before.port != after.port:
-        found.append(_cut((TABLE, "port"), f"the port moves from {before.port} to {after.port}"))
     was, becomes = _interfaces(old), _interfaces(config)
-    if after.interface in was and after.interface in becomes:
-        found += _of_interface(was[after.interface], becomes[after.interface])
-        found += _of_others(was, becomes, after.interface)
-    return found
-
-
-def _of_interface(was: LogicalInterface, becomes: LogicalInterface) -> Iterator[Problem]:
-    where = ("interfaces", becomes.name)
-    if was.device != becomes.device:
-        yield _cut((*where, "device"), f"{becomes.name} moves from device {was.device} to {becomes.device}")
-    gone = [str(address) for address in was.addresses if address not in becomes.addresses]
-    if gone:
-        yield _cut((*where, "addresses"), f"{becomes.name} loses {', '.join(gone)}")
+    is_moved = before.interface != after.interface
+    return [] if is_moved or after.interface not in becomes else list(_of_others(was, becomes, after.interface))
 
 
 def _of_others(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
-from appliance.config import Config, Model
+from appliance.config import Config, LogicalInterface, Model, Traffic
+from appliance.config.loader import load
+from appliance.config.types import Network
 from appliance.errors import ConfigError, Problem
 from appliance.host.appliance import Appliance
 from appliance.host.discovery import Found
+from appliance.host.risks import ways_lost
 from appliance.plugin import ConfigTable, hookimpl
+from appliance_interfaces.config import InterfacesConfig
 
 
 class Table(Model):
@@ -105,3 +109,80 @@ def test_a_rollback_is_a_change_like_others(tmp_path: Path) -> None:
             await node.reloader.rollback(1, who="w")
 
     run(tmp_path, work)
+
+
+# --- ways in ---------------------------------------------------------------------------------------------------
+
+BEFORE = """
+[node]
+name = "fw1"
+[interfaces.lan]
+device = "eth1"
+addresses = ["192.168.1.2/24", "192.168.9.2/24"]
+[interfaces.sync]
+device = "eth2"
+addresses = ["172.16.1.2/24"]
+[door]
+at = ["lan", "sync"]
+"""
+
+
+class Door(Model):
+    """``[door]``: something to come in by."""
+
+    at: list[str]
+    port: int = 22
+    allow: list[Network] = []
+
+    def own_traffic(self, interfaces: Mapping[str, LogicalInterface]) -> tuple[Traffic, ...]:
+        return tuple(
+            Traffic(
+                name="door", interface=name, protocol="tcp", port=self.port, sources=tuple(self.allow), is_way_in=True
+            )
+            for name in self.at
+        )
+
+
+TABLES = {
+    "door": ConfigTable(name="door", model=Door, summary="x"),
+    "interfaces": ConfigTable(name="interfaces", model=InterfacesConfig, summary="x"),
+}
+
+
+def lost(text: str, before: str = BEFORE) -> list[tuple[str, str]]:
+    problems = ways_lost(load(before, path="x", tables=TABLES), load(text, path="x", tables=TABLES))
+    assert {problem.severity for problem in problems} <= {"confirm"}
+    return [(".".join(map(str, problem.path)), problem.message.partition(":")[0]) for problem in problems]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "what"),
+    [
+        ('at = ["lan", "sync"]', 'at = ["sync"]', "door", "door (tcp port 22) at lan goes"),
+        (', "192.168.9.2/24"', "", "interfaces.lan", "door (tcp port 22) at lan loses 192.168.9.2"),
+        ("eth1", "eth7", "interfaces.lan", "door (tcp port 22) at lan moves from device eth1 to eth7"),
+        ("[interfaces.lan]", "[interfaces.lun]", "door", "door (tcp port 22) at lan goes"),
+    ],
+)
+def test_a_way_in_that_ends_is_named_with_its_place(old: str, new: str, place: str, what: str) -> None:
+    assert lost(BEFORE.replace(old, new)) == [(place, what)]
+
+
+def test_all_ways_of_a_table_go_with_it() -> None:
+    gone = BEFORE.partition("[door]")[0]
+    assert [place for place, _ in lost(gone)] == ["door", "door"]
+    assert lost(BEFORE, gone) == []
+
+
+def test_who_is_shut_out_is_named() -> None:
+    both = BEFORE + 'allow = ["10.0.0.0/8", "192.168.1.0/24"]\n'
+    ((_, lan), (_, sync)) = lost(BEFORE + 'allow = ["10.0.0.0/8"]\n', both)
+    assert lan == "door (tcp port 22) at lan is closed to 192.168.1.0/24"
+    assert sync.startswith("door (tcp port 22) at sync")
+    assert all(what.endswith("is closed to all but a few addresses") for _, what in lost(both))
+    assert lost(BEFORE, both) == []
+
+
+def test_what_leaves_every_way_open_needs_nothing() -> None:
+    more = BEFORE.replace('"192.168.1.2/24"', '"192.168.1.2/24", "10.0.0.1/8"').replace('"lan"', '"lan", "absent"')
+    assert lost(more) == []
