@@ -9,10 +9,17 @@ from appliance.console.local import run
 from appliance.errors import ApplianceError
 from appliance_images.commands import COMMANDS
 
+OF_THE_NODE = ("upgrade-cluster", "upgrade-status")
+"""Commands that the running node answers; nothing of it is needed to pass them on."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command line, such as ``image list``, and return its exit status as `appliance` does."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[1:2] and words[1] in OF_THE_NODE:
+        from appliance import cli
+
+        return cli.main(words)
     grammar = Grammar(COMMANDS)
     try:
         prefix = grammar.help_wanted(words)

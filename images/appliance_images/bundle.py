@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from appliance.errors import ApplianceError
 from appliance_images import signing
@@ -20,21 +20,24 @@ SIGNATURE_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a signed manifest says of the system."""
+
+    version: str
+    flavor: str
+    size: int
+    """Of the system in bytes."""
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Upgrade:
     """An upgrade whose signature is right; its system is not yet checked against the manifest."""
 
-    manifest: dict[str, Any]
+    about: About
+    manifest: bytes
+    signature: bytes
     slot: IO[bytes]
-
-    @property
-    def size(self) -> int:
-        """Of the system in bytes, as the manifest says."""
-        return int(self.manifest["slot"]["size"])
-
-    @property
-    def sha256(self) -> str:
-        """Of the system, as the manifest says."""
-        return str(self.manifest["slot"]["sha256"])
 
 
 def write(target: Path, manifest: bytes, signature: bytes, slot: Path, mtime: int) -> None:
@@ -47,7 +50,7 @@ def write(target: Path, manifest: bytes, signature: bytes, slot: Path, mtime: in
 
 
 @contextmanager
-def opened(path: Path, keys: Iterator[Path]) -> Iterator[Upgrade]:
+def opened(path: Path, keys: Iterable[Path]) -> Iterator[Upgrade]:
     """An upgrade whose signature has been verified; the file may also be a disk with nothing but it.
 
     Raises:
@@ -57,15 +60,30 @@ def opened(path: Path, keys: Iterator[Path]) -> Iterator[Upgrade]:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r|") as archive:
             manifest = _next(archive, MANIFEST, MANIFEST_MAX_BYTES).read()
             signature = _next(archive, SIGNATURE, SIGNATURE_BYTES).read()
-            signing.verify(manifest, signature, keys)
-            upgrade = Upgrade(manifest=json.loads(manifest), slot=_next(archive, SLOT, None))
-            if upgrade.size <= 0 or len(upgrade.sha256) != 64:
-                raise ValueError("its manifest describes no system")
-            yield upgrade
+            about = verified(manifest, signature, keys)
+            yield Upgrade(about=about, manifest=manifest, signature=signature, slot=_next(archive, SLOT, None))
     except (OSError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
         raise ApplianceError(
             f"{path} is no complete upgrade: {error}", hint="Name an .upgrade file that `appliance image build` made."
         ) from error
+
+
+def verified(manifest: bytes, signature: bytes, keys: Iterable[Path]) -> About:
+    """What a manifest says whose signature is right.
+
+    Raises:
+        ApplianceError: No trusted key has signed it.
+        ValueError: It describes no system.
+        KeyError: The same.
+        TypeError: The same.
+    """
+    signing.verify(manifest, signature, keys)
+    said = json.loads(manifest)
+    slot = said["slot"]
+    about = About(version=said["version"], flavor=said["flavor"], size=int(slot["size"]), sha256=str(slot["sha256"]))
+    if about.size <= 0 or len(about.sha256) != 64:
+        raise ValueError("its manifest describes no system")
+    return about
 
 
 def _next(archive: tarfile.TarFile, name: str, limit: int | None) -> IO[bytes]:

@@ -168,7 +168,21 @@ class VirtualMachine:
         Raises:
             ApplianceError: It did not come in time, or the machine ended.
         """
-        end = time.monotonic() + timeout_s
+        found = self._match(pattern, timeout_s)
+        if found is None:
+            why = "before the machine ended" if self._process.poll() is not None else f"within {timeout_s:g} s"
+            raise ApplianceError(
+                f"{self.hardware.name} did not print {pattern!r} {why}",
+                hint=f"Its console ended with: {self.output[-1500:]}",
+            )
+        return found
+
+    def prints(self, pattern: str, wait_s: float) -> bool:
+        """Whether this comes on the console after the last match; then it is the last one."""
+        return self._match(pattern, wait_s) is not None
+
+    def _match(self, pattern: str, wait_s: float) -> re.Match[str] | None:
+        end = time.monotonic() + wait_s
         while True:
             found = re.compile(pattern, re.M).search(self.output, self._at)
             if found is not None:
@@ -176,11 +190,7 @@ class VirtualMachine:
                 return found
             left = end - time.monotonic()
             if left <= 0 or not self._read(left):
-                why = f"within {timeout_s:g} s" if left <= 0 else "before the machine ended"
-                raise ApplianceError(
-                    f"{self.hardware.name} did not print {pattern!r} {why}",
-                    hint=f"Its console ended with: {self.output[-1500:]}",
-                )
+                return None
 
     def send(self, line: str) -> None:
         """Type a line."""

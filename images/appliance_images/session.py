@@ -25,7 +25,7 @@ READ_BYTES = 65536
 
 def example_config(node: str) -> str:
     """The example cluster's configuration of this node, for the network cards of our virtual machines."""
-    extra = '[pfsync]\ninterface = "sync"\n'
+    extra = '[pfsync]\ninterface = "sync"\n[upgrade]\ninterface = "sync"\n'
     settings = NodeSettings(firewall=True, xmlrpc_sync=True, extra=extra)
     text = node_toml(Topology(name="image"), node, settings)
     for number, segment in enumerate(SEGMENTS):

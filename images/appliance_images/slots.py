@@ -25,6 +25,7 @@ BOOT_FACTS = Path("/run/appliance-boot")
 ENVIRONMENT = "GRUB/GRUBENV"
 """Of the file system that firmware starts from."""
 MOUNT_POINT = Path("/run/appliance-slot")
+OWN_MANIFEST = Path("/usr/lib/appliance/manifest.json")
 NUMBERS = {"a": 3, "b": 4}
 PIECE = 1 << 20
 SQUASHFS_MAGIC = b"hsqs"
@@ -106,52 +107,96 @@ def add(machine: Machine, file: Path) -> dict[str, Any]:
         ApplianceError: The signature or the content is wrong, or it does not fit. The running system stays the one
             that boots.
     """
-    slot = grubenv.other(machine.slot)
-    with bundle.opened(file, iter(sorted(machine.keys.glob("*.pub")))) as upgrade:
-        machine.set_boot_state(machine.boot_state().blocked(slot))
-        _write(machine.device(slot), upgrade)
-        machine.set_boot_state(machine.boot_state().on_trial(slot))
-        about = upgrade.manifest
-    return {"slot": slot, "version": about["version"], "flavor": about["flavor"], "boots": "next"}
+    with bundle.opened(file, trusted(machine)) as upgrade, Writer(machine, upgrade.about) as writer:
+        while piece := upgrade.slot.read(min(PIECE, upgrade.about.size - writer.at)):
+            writer.write(piece)
+        return writer.finish()
 
 
-def _write(device: Path, upgrade: bundle.Upgrade) -> None:
-    try:
-        handle = os.open(device, os.O_WRONLY | os.O_CLOEXEC)
+def trusted(machine: Machine) -> list[Path]:
+    """The public keys of whoever may make upgrades."""
+    return sorted(machine.keys.glob("*.pub"))
+
+
+class Writer:
+    """Writes a system into the slot that does not run, piece by piece. Leaving its block early leaves no system there.
+
+    Args:
+        machine: Whose slot.
+        about: What the signed manifest says; its signature has been verified.
+    """
+
+    def __init__(self, machine: Machine, about: bundle.About) -> None:
+        self._machine, self._about = machine, about
+        self.slot = grubenv.other(machine.slot)
+        self.at = 0
+        """Bytes that have come."""
+        self._device = machine.device(self.slot)
+        self._digest, self._first = hashlib.sha256(), b""
+        self._handle = -1
+
+    def __enter__(self) -> Writer:
+        with self._errors():
+            self._handle = os.open(self._device, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            _write_pieces(handle, upgrade, str(device))
-        finally:
-            os.close(handle)
-    except OSError as error:
-        raise ApplianceError(
-            f"{device} cannot be written: {error.strerror}", hint="The running system stays; check the disk."
-        ) from error
+            with self._errors():
+                room = os.lseek(self._handle, 0, os.SEEK_END)
+            if self._about.size > room:
+                raise ApplianceError(
+                    f"the new system has {self._about.size} bytes and {self._device} has room for {room}",
+                    hint="Build it with fewer plugins, or flash the whole disk.",
+                )
+            self._machine.set_boot_state(self._machine.boot_state().blocked(self.slot))
+            with self._errors():
+                os.pwrite(self._handle, bytes(PIECE), 0)
+                os.fsync(self._handle)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
 
-def _write_pieces(handle: int, upgrade: bundle.Upgrade, device: str) -> None:
-    room = os.lseek(handle, 0, os.SEEK_END)
-    if upgrade.size > room:
-        raise ApplianceError(
-            f"the new system has {upgrade.size} bytes and {device} has room for {room}",
-            hint="Build it with fewer plugins, or flash the whole disk.",
-        )
-    os.pwrite(handle, bytes(PIECE), 0)
-    os.fsync(handle)
-    digest, first, at = hashlib.sha256(), b"", 0
-    while piece := upgrade.slot.read(min(PIECE, upgrade.size - at)):
-        digest.update(piece)
-        if at == 0:
-            first = piece
-        else:
-            os.pwrite(handle, piece, at)
-        at += len(piece)
-    if at != upgrade.size or digest.hexdigest() != upgrade.sha256 or not first.startswith(SQUASHFS_MAGIC):
-        raise ApplianceError(
-            "the system in the file is not the one that was signed", hint="Nothing of it will boot. Get the file again."
-        )
-    os.fsync(handle)
-    os.pwrite(handle, first, 0)
-    os.fsync(handle)
+    def write(self, piece: bytes) -> None:
+        """The next bytes; the first `PIECE` of them at once."""
+        self._digest.update(piece)
+        with self._errors():
+            if self.at == 0:
+                self._first = piece
+            elif self.at + len(piece) <= self._about.size:
+                os.pwrite(self._handle, piece, self.at)
+        self.at += len(piece)
+
+    def finish(self) -> dict[str, Any]:
+        """All has come: it boots next if it is what was signed.
+
+        Raises:
+            ApplianceError: It is not, or cannot be written.
+        """
+        is_whole = self.at == self._about.size and self._digest.hexdigest() == self._about.sha256
+        if not is_whole or not self._first.startswith(SQUASHFS_MAGIC):
+            raise ApplianceError(
+                "the system in the file is not the one that was signed",
+                hint="Nothing of it will boot. Get the file again.",
+            )
+        with self._errors():
+            os.fsync(self._handle)
+            os.pwrite(self._handle, self._first, 0)
+            os.fsync(self._handle)
+        self._machine.set_boot_state(self._machine.boot_state().on_trial(self.slot))
+        return {"slot": self.slot, "version": self._about.version, "flavor": self._about.flavor, "boots": "next"}
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ApplianceError(
+                f"{self._device} cannot be written: {error.strerror}", hint="The running system stays; check the disk."
+            ) from error
 
 
 def listing(machine: Machine) -> list[dict[str, Any]]:
@@ -175,7 +220,7 @@ def choose(machine: Machine, slot: str) -> dict[str, Any]:
     Raises:
         ApplianceError: There is no system in it.
     """
-    if _version(machine, slot) == "":
+    if slot != machine.slot and not holds_system(machine, slot):
         raise ApplianceError(f"slot {slot} holds no system", hint="`appliance image add FILE` writes one.")
     state = machine.boot_state()
     machine.set_boot_state(state.good(slot) if slot == machine.slot else state.on_trial(slot))
@@ -189,15 +234,25 @@ def mark_good(machine: Machine) -> None:
         machine.set_boot_state(state.good(machine.slot))
 
 
+def holds_system(machine: Machine, slot: str) -> bool:
+    """Whether something that may be a system is in a slot."""
+    try:
+        with machine.device(slot).open("rb") as file:
+            return file.read(len(SQUASHFS_MAGIC)) == SQUASHFS_MAGIC
+    except OSError:
+        return False
+
+
+def running_version() -> str:
+    """Of the system that runs."""
+    return _version_in(OWN_MANIFEST)
+
+
 def _version(machine: Machine, slot: str) -> str:
     """Version of the system in a slot: empty if there is none."""
     if slot == machine.slot:
-        return _version_in(Path("/usr/lib/appliance/manifest.json"))
-    try:
-        with machine.device(slot).open("rb") as file:
-            if file.read(len(SQUASHFS_MAGIC)) != SQUASHFS_MAGIC:
-                return ""
-    except OSError:
+        return running_version()
+    if not holds_system(machine, slot):
         return ""
     place = machine.mount_point
     place.mkdir(exist_ok=True)

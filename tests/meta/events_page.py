@@ -23,10 +23,14 @@ fields, and given to new subscribers first; it is withdrawn (`Retracted`) when i
 """
 
 
+IMAGES = "appliance_images.cluster.events"
+
+
 def modules() -> list[str]:
     """The modules that declare vocabulary: the public package and each bundled plugin's events."""
     plugins = sorted(path.parent.name for path in ROOT.glob("plugins/*/appliance_*/events.py"))
-    return [*(f"appliance.events.{name}" for name in ("node", "ha", "link")), *(f"{name}.events" for name in plugins)]
+    core = [f"appliance.events.{name}" for name in ("node", "ha", "link")]
+    return [*core, *(f"{name}.events" for name in plugins), IMAGES]
 
 
 def page() -> str:

@@ -18,10 +18,12 @@ BUNDLED = sorted(
 )
 
 
-OFF = {"ssh": {"listen": ["lan"]}}
-"""Tables that the example has in comments, because nobody has a key there."""
-NEEDS = {"dhcp-failover": ("carp", "xmlrpc-sync")}
+NEEDS = {"dhcp-failover": ("carp", "xmlrpc-sync"), "images": ("xmlrpc-sync",)}
 """Whose tables a plugin's example makes no sense without."""
+
+
+TABLES = {"images": {"interface": "sync"}, "ssh": {"listen": ["lan"]}}
+"""Tables that the example has in comments, because they are of no use where it is tried."""
 
 
 def table_of(name: str) -> Any:
@@ -37,6 +39,6 @@ def test_bundled_plugins_are_good_citizens(entry: Any) -> None:
     names = {name: table["addresses"] for name, table in interfaces.items() if isinstance(table, dict)}
     tables = {} if entry.name == "interfaces" else {"interfaces": LogicalInterfaces.of(**names)}
     tables |= {name.replace("-", "_"): table_of(name) for name in NEEDS.get(entry.name, ())}
-    config = OFF.get(entry.name) or EXAMPLE.get(entry.name.replace("-", "_"), {})
+    config = TABLES.get(entry.name) or EXAMPLE.get(entry.name.replace("-", "_"), {})
     # Their services need a real kernel; those are tested in tests/netns.
     check_plugin(entry.load(), config=config, tables=tables, start=False)

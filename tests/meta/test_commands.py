@@ -16,6 +16,7 @@ LOOKING = {
     ("doctor",),
     ("events",),
     ("events", "why"),
+    ("image", "upgrade-status"),
     ("metrics",),
     ("monitor", "ha"),
     ("pair", "list"),

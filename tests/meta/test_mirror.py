@@ -39,6 +39,11 @@ DRIVEN_BY = {
     "core/net/nftset.py": "netns/net/test_nft.py",
     "core/net/rtfacts.py": "unit/core/net/test_rtmessages.py",
     # Thin layers above tools: tested with the image that they make, and the machine that runs it.
+    "images/cluster/channel.py": "unit/images/cluster/test_service.py",
+    "images/cluster/events.py": "unit/images/cluster/test_commands.py",
+    "images/cluster/leader.py": "unit/images/cluster/test_service.py",
+    "images/cluster/local.py": "unit/images/cluster/test_service.py",
+    "images/cluster/settings.py": "unit/images/cluster/test_config.py",
     "images/build.py": "image/test_build.py",
     "images/bundle.py": "unit/images/test_slots.py",
     "images/commands.py": "image/test_build.py",

@@ -2,50 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from appliance.errors import ApplianceError
-from appliance_images import bundle, fat, grubenv, signing, slots
+from appliance_images import grubenv, signing, slots
 from appliance_images.grubenv import BootState
-
-SYSTEM = b"hsqs" + os.urandom(3 << 20)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileMachine(slots.Machine):
-    """A machine whose partitions and environment block are files."""
-
-    def block(self, handle: int) -> list[fat.Extent]:
-        return [fat.Extent(offset=0, size=512), fat.Extent(offset=512, size=512)]
+from tests.unit.images.machines import SYSTEM, FileMachine, file_machine, upgrade
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> FileMachine:
-    (tmp_path / "grubenv").write_bytes(grubenv.format_block(BootState()))
-    (tmp_path / "disk3").write_bytes(b"hsqs")
-    (tmp_path / "disk4").write_bytes(bytes(4 << 20))
-    (tmp_path / "keys").mkdir()
-    (tmp_path / "keys" / "one.pub").write_text(signing.make(tmp_path / "key"))
-    return FileMachine(
-        slot="a", esp=str(tmp_path / "grubenv"), stem=str(tmp_path / "disk"), keys=tmp_path / "keys",
-        mount_point=tmp_path / "esp",
-    )  # fmt: skip
-
-
-def upgrade(folder: Path, *, system: bytes = SYSTEM, claimed: bytes = SYSTEM, key: str = "key") -> Path:
-    """An upgrade file; `claimed` is what its manifest describes."""
-    slot = {"sha256": hashlib.sha256(claimed).hexdigest(), "size": len(claimed)}
-    manifest = json.dumps({"version": "2.0", "flavor": "vm", "slot": slot}).encode()
-    (folder / "slot").write_bytes(system)
-    signature = signing.sign(signing.read_private(folder / key), manifest)
-    bundle.write(folder / "file.upgrade", manifest, signature, folder / "slot", 0)
-    return folder / "file.upgrade"
+    return file_machine(tmp_path)
 
 
 def test_an_upgrade_is_in_the_other_slot_and_boots_next_on_trial(machine: FileMachine, tmp_path: Path) -> None:

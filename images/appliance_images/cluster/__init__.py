@@ -1,0 +1,1 @@
+"""Upgrading two nodes, one after the other, from one of them."""
