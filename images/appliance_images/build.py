@@ -15,7 +15,7 @@ from appliance.errors import ApplianceError, UsageError
 from appliance_images import bundle, disk, lock, recipe, rootfs, signing, system, tree, wheels
 from appliance_images.debs import Apt
 from appliance_images.declared import ask
-from appliance_images.kernel import unpacked_kernel
+from appliance_images.kernel import unpacked_firmware, unpacked_kernel
 from appliance_images.lock import Lock
 from appliance_images.tools import Progress, Say
 
@@ -57,18 +57,18 @@ def build(order: Order, say: Say) -> dict[str, Any]:
         unpacked = [work / "extra"] if extra else []
         plan = recipe.merge(flavor, ask(flavor.name, order.config, [*names, *_plugins_of(unpacked)], unpacked))
         pinned = locked(order, plan, extra, progress)
-        base, kernel, python = cached(order, plan, pinned, progress)
+        parts = cached(order, plan, pinned, progress)
+        python = parts.python
         progress("Python packages")
-        site = site_folder(work, order.cache, plan, pinned, extra)
+        sites = [rootfs.site_of(order.cache, pinned, python), site_folder(work, plan, extra)]
         rootfs.compile_all(python, work, f"/{system.SITE}")
+        whole(plan, sites)
         stem = order.output / f"appliance-{wheels.own_version()}-{flavor.name}"
         progress("system slot")
         slot = work / "slot.squashfs"
         public = signing.public_text(key) if key else ""
-        with tarfile.open(base) as archive:
-            made = system.system_tree(
-                plan, pinned, archive, kernel=kernel, python=python, site=site, public_keys=public
-            )
+        with tarfile.open(parts.base) as archive:
+            made = system.system_tree(plan, pinned, archive, parts=parts, sites=sites, public_keys=public)
             tree.squashfs(made, slot, compression=flavor.compression, block_bytes=flavor.block_bytes, mtime=pinned.date)
             about = json.loads(made.data(system.MANIFEST))
             sbom = made.data(system.SBOM)
@@ -124,7 +124,12 @@ def locked(order: Order, plan: recipe.Recipe, extra: Sequence[Path], say: Say) -
         {*wheels.own_requirements(), *(line for wheel in extra for line in wheels.wheel_requirements(wheel))}
     )
     own = [f"wheel:{wheel.name}:{lock.sha256_of(wheel)}" for wheel in extra]
-    wanted = (plan.flavor.kernel, *plan.packages, *(f"python:{each}" for each in requirements), *own)
+    wanted = (
+        *(f"drivers:{name}" for name in (plan.flavor.kernel, *plan.flavor.firmware)),
+        *plan.packages,
+        *(f"python:{each}" for each in requirements),
+        *own,
+    )
     apt = Apt(order.cache / f"apt-{SUITE}", SUITE)
     folder = order.cache / "wheels"
     if path.exists() and (pinned := lock.read(path)).fits(SUITE, wanted):
@@ -138,40 +143,47 @@ def locked(order: Order, plan: recipe.Recipe, extra: Sequence[Path], say: Say) -
         suite=SUITE,
         wanted=wanted,
         debs=tuple(apt.closure(plan.packages)),
-        kernel=tuple(apt.kernel(plan.flavor.kernel)),
+        kernel=(*apt.kernel(plan.flavor.kernel), *(apt.alone(name) for name in plan.flavor.firmware)),
         wheels=tuple(wheels.download(folder, requirements)),
     )
     path.write_text(pinned.text())
     return pinned
 
 
-def cached(order: Order, plan: recipe.Recipe, pinned: Lock, say: Say) -> tuple[Path, Path, Path]:
-    """Base system, kernel and Python; what is not in the cache is made."""
+def cached(order: Order, plan: recipe.Recipe, pinned: Lock, say: Say) -> system.Parts:
+    """What was made of packages alone; what is not in the cache is made."""
     archives = order.cache / f"apt-{SUITE}" / "archives"
     say(f"base system of {len(pinned.debs)} packages")
     base = rootfs.base_system(order.cache, archives, pinned, plan.packages)
     say(f"kernel {pinned.kernel[0].name}")
-    kernel = unpacked_kernel(order.cache, archives / pinned.kernel[0].file)
-    return base, kernel, rootfs.python_of(order.cache, pinned, base)
+    kernel, *firmware = (archives / pin.file for pin in pinned.kernel)
+    return system.Parts(
+        base=base,
+        kernel=unpacked_kernel(order.cache, kernel),
+        firmware=unpacked_firmware(order.cache, firmware),
+        python=rootfs.python_of(order.cache, pinned, base),
+    )
 
 
-def site_folder(work: Path, cache: Path, plan: recipe.Recipe, pinned: Lock, extra: Sequence[Path]) -> Path:
-    """The Python packages of the image, below the path that they will have there."""
+def site_folder(work: Path, plan: recipe.Recipe, extra: Sequence[Path]) -> Path:
+    """Our packages and the wheels that were named, below the path that they will have in the image."""
     site = work / system.SITE
     site.mkdir(parents=True)
-    for pin in pinned.wheels:
-        wheels.unpack(cache / "wheels" / pin.file, site)
     for wheel in extra:
         wheels.unpack(wheel, site)
     own = [plugin for plugin in plan.plugins if plugin.distribution == wheels.OWN]
     wheels.copy_own(site, [plugin.package for plugin in own], [plugin.name for plugin in own])
-    absent = [plugin for plugin in plan.plugins if not (site / plugin.package).exists()]
+    return site
+
+
+def whole(plan: recipe.Recipe, sites: Sequence[Path]) -> None:
+    """Raise `UsageError` unless every plugin is in one of these folders."""
+    absent = [plugin for plugin in plan.plugins if not any((site / plugin.package).exists() for site in sites)]
     if absent:
         raise UsageError(
             f"the plugin {absent[0].name} of {absent[0].distribution} is installed here, and its wheel is not known",
             hint="Name the wheel with --plugin FILE.whl.",
         )
-    return site
 
 
 def summary(stem: Path, about: dict[str, Any], took_s: float) -> dict[str, Any]:

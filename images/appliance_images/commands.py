@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from appliance.errors import UsageError
 from appliance.plugin import Argument, Command, Where
 
 MIB = 1 << 20
@@ -108,6 +109,60 @@ def rollback() -> dict[str, Any]:
 
     machine = slots.this_machine()
     return slots.choose(machine, grubenv.other(machine.slot))
+
+
+def console() -> int:
+    """The console of an image, for ever."""
+    from appliance_images.console import console as attend
+
+    return attend()
+
+
+def setup() -> dict[str, Any]:
+    """The wizard, a password, and the node that comes of it."""
+    from appliance_images import firstboot
+
+    if not sys.stdin.isatty():
+        raise UsageError("this asks questions and needs a terminal", hint="Bring a configuration in another way.")
+    return firstboot.set_up()
+
+
+def render_setup(made: dict[str, Any]) -> str:
+    """What is next."""
+    from appliance_images import firstboot
+
+    return firstboot.render(made)
+
+
+def password() -> dict[str, str]:
+    """Another password for the console's user."""
+    from appliance_images import firstboot
+
+    return firstboot.change_password()
+
+
+def disks() -> list[dict[str, Any]]:
+    """Disks of this machine."""
+    from appliance_images import slots
+    from appliance_images.disks import disks as found
+
+    return [
+        {
+            "disk": disk.name,
+            "mib": disk.size // MIB,
+            "model": disk.model,
+            "holds": disk.content,
+            "free": not disk.is_used,
+        }
+        for disk in found(slots.this_machine().stem)
+    ]
+
+
+def install(disk: str, config: str | None, yes: bool) -> dict[str, Any]:
+    """Put the running system onto a disk of this machine."""
+    from appliance_images.installing import install as put
+
+    return put(disk, config, is_sure=yes, say=_say)
 
 
 def health() -> int:
@@ -213,6 +268,46 @@ COMMANDS = (
         arguments=(Argument(name="slot", required=True, choices=("a", "b"), help="a or b"),),
     ),
     Command(path=("image", "rollback"), help="Let the other slot boot next.", run=rollback, where=Where.LOCAL),
+    Command(
+        path=("image", "disks"),
+        help="Disks of this machine, and what is on them.",
+        run=disks,
+        where=Where.LOCAL,
+    ),
+    Command(
+        path=("image", "install"),
+        help="Put the system that runs here onto a disk of this machine, which then starts without the stick.",
+        run=install,
+        where=Where.LOCAL,
+        arguments=(
+            Argument(name="disk", required=True, help="its name, see `appliance image disks`; what is on it is lost"),
+            Argument(
+                name="--config",
+                choices=("copy", "keep", "none"),
+                help="copy: that of this system; keep: that on the disk; else keep if there is one, or copy",
+            ),
+            Argument(name="--yes", flag=True, help="do not ask"),
+        ),
+    ),
+    Command(
+        path=("image", "setup"),
+        help="On a running image: the wizard, a password, and the node that comes of it.",
+        run=setup,
+        render=render_setup,
+        where=Where.LOCAL,
+    ),
+    Command(
+        path=("image", "password"),
+        help="On a running image: another password for the user admin.",
+        run=password,
+        where=Where.LOCAL,
+    ),
+    Command(
+        path=("image", "console"),
+        help="The console of a running image: log in if it is asked for, the wizard at a first start, the menu.",
+        run=console,
+        where=Where.LOCAL,
+    ),
     Command(
         path=("image", "health"),
         help="Keep this system if it is healthy; if it is on trial and is not, start the other one.",

@@ -98,10 +98,14 @@ class Apt:
         found = re.search(r"Depends: (linux-image-\S+)", depends)
         if found is None:
             raise ApplianceError(f"{package} names no kernel", hint="Choose the flavor vm or usb.")
-        listing = run("apt-get", "-qq", *self._options, "download", "--print-uris", found[1])
+        return [self.alone(found[1])]
+
+    def alone(self, package: str) -> Pin:
+        """Download one package without what it depends on."""
+        listing = run("apt-get", "-qq", *self._options, "download", "--print-uris", package)
         (file,) = _files(listing)
-        self._download(found[1], file)
-        return [self._pin(file)]
+        self._download(package, file)
+        return self._pin(file)
 
     def fetch(self, pins: Sequence[Pin]) -> None:
         """Download pinned packages that are not in the cache, and verify all of them.

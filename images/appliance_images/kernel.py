@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from appliance.errors import ApplianceError
@@ -31,6 +32,8 @@ DROPPED = (
     "arch/x86/kvm", "sound", "lib/test_bpf.ko", "drivers/tee", "drivers/soundwire", "drivers/rpmsg", "drivers/uio",
 )  # fmt: skip
 """Folders of modules that are left out: nothing here forwards, stores or shows a packet."""
+WIRELESS = ("rtl_bt", "rtlwifi", "rtw88", "rtw89")
+"""Folders of firmware whose drivers are left out."""
 
 
 def unpacked_kernel(cache: Path, deb: Path) -> Path:
@@ -52,6 +55,25 @@ def unpacked_kernel(cache: Path, deb: Path) -> Path:
         prune(version / "kernel")
         run("depmod", "-b", made, version.name)
         made.chmod(0o755)
+        os.rename(made, place)
+    return place
+
+
+def unpacked_firmware(cache: Path, debs: Sequence[Path]) -> Path:
+    """A folder with ``usr/lib/firmware`` and the licences of these packages; kept by their names."""
+    key = hashlib.sha256("\n".join(deb.stem for deb in debs).encode()).hexdigest()[:16]
+    place = cache / "firmware" / key
+    if place.exists():
+        return place
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="firmware-", dir=cache) as name:
+        made = Path(name) / "made"
+        (made / "usr/lib").mkdir(parents=True)
+        (made / "lib").symlink_to("usr/lib")
+        for deb in debs:
+            run("sh", "-c", 'dpkg-deb --fsys-tarfile "$0" | tar -x --keep-directory-symlink -C "$1"', deb, made)
+        for folder in WIRELESS:
+            shutil.rmtree(made / "usr/lib/firmware" / folder, ignore_errors=True)
         os.rename(made, place)
     return place
 

@@ -61,9 +61,16 @@ class Lock:
 
         What was asked for counts as well: of the pinned ones, those are installed that something else needs.
         """
-        packages = [(pin.file, pin.sha256) for pin in (*self.debs, *self.kernel)]
-        asked = sorted(name for name in self.wanted if ":" not in name)
-        return hashlib.sha256(repr((self.date, asked, packages)).encode()).hexdigest()[:16]
+        return _key(self.date, self.debs, sorted(name for name in self.wanted if ":" not in name))
+
+    @property
+    def site_key(self) -> str:
+        """Names the folder of Python packages that is made from these wheels, compiled by this Python."""
+        return _key(self.date, [*self.wheels, *(pin for pin in self.debs if "python3" in pin.name)])
+
+
+def _key(date: int, pins: Sequence[Pin], asked: Sequence[str] = ()) -> str:
+    return hashlib.sha256(repr((date, asked, [(pin.file, pin.sha256) for pin in pins])).encode()).hexdigest()[:16]
 
 
 def read(path: Path) -> Lock:

@@ -27,7 +27,9 @@ class Images:
 
     @hookimpl
     def appliance_verify(self, config: Config) -> list[Problem]:
-        return cluster.verify(config)
+        from appliance_images import login
+
+        return [*cluster.verify(config), *login.verify(config)]
 
     @hookimpl
     def appliance_services(self, config: Config) -> list[Service]:

@@ -27,6 +27,10 @@ FIRST_NIC_SLOT = 8
 """PCI slot of the first network card: the guest calls it ens8, the next ens9, and so on."""
 FIRST_DISK_SLOT = 16
 """PCI slot of the first further disk. The guest numbers disks by slot: the system's comes before them."""
+MENU = r"^Enter a number, or a command: "
+"""The console waits for somebody."""
+AGAIN_S = 5.0
+"""What is typed while the console starts is lost."""
 CONNECT_S = 20.0
 SAVE_S = 120.0
 MONITOR_PROMPT = b"(qemu) "
@@ -49,6 +53,10 @@ class Hardware:
     """Given to the guest by fw_cfg."""
     disks: Sequence[Path] = ()
     """Further disks, raw, read only."""
+    targets: Sequence[Path] = ()
+    """Further disks, raw, that the machine may write to."""
+    is_stick: bool = False
+    """The system is on a USB stick."""
     kvm: bool = False
     overlay: Path | None = None
     """A disk of an earlier machine that goes on; else a fresh layer above `disk`."""
@@ -67,13 +75,17 @@ def command(hardware: Hardware) -> list[str]:
         "-serial", "chardev:serial", "-monitor", f"unix:{monitor_path(hardware)},server=on,wait=off",
         "-device", "virtio-rng-pci,addr=5",
         "-drive", f"if=none,id=system,file={overlay_path(hardware)},format=qcow2,cache=unsafe",
-        "-device", "virtio-blk-pci,drive=system,addr=3,bootindex=0",
     ]  # fmt: skip
+    if hardware.is_stick:
+        argv += ["-device", "qemu-xhci,addr=3", "-device", "usb-storage,drive=system,bootindex=0,removable=on"]
+    else:
+        argv += ["-device", "virtio-blk-pci,drive=system,addr=3,bootindex=0"]
     if hardware.uefi:
         argv += ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}"]
         argv += ["-drive", f"if=pflash,unit=1,format=raw,file={folder / f'{name}.vars'}"]
-    for number, disk in enumerate(hardware.disks):
-        argv += ["-drive", f"if=none,id=more{number},file={disk},format=raw,readonly=on"]
+    further = [(disk, "on") for disk in hardware.disks] + [(disk, "off") for disk in hardware.targets]
+    for number, (disk, is_fixed) in enumerate(further):
+        argv += ["-drive", f"if=none,id=more{number},file={disk},format=raw,cache=unsafe,readonly={is_fixed}"]
         argv += ["-device", f"virtio-blk-pci,drive=more{number},addr={FIRST_DISK_SLOT + number:#x}"]
     for number, netdev in enumerate(hardware.netdevs):
         card = f"virtio-net-pci,netdev=net{number},addr={FIRST_NIC_SLOT + number:#x},mac={mac(name, number)}"
@@ -198,7 +210,7 @@ class VirtualMachine:
         self.console.sendall(line.encode() + b"\r")
 
     def ask(self, line: str, timeout_s: float) -> str:
-        """What the console prints for a line, until it waits for the next one.
+        """What the menu of the console prints for a command, until it waits for the next one.
 
         Raises:
             ApplianceError: That did not happen in time.
@@ -206,7 +218,7 @@ class VirtualMachine:
         self.send(line)
         self.wait_for(re.escape(line) + r"\n", timeout_s)
         start = self._at
-        end = self.wait_for(r"^[a-z0-9.-]+> $", timeout_s)
+        end = self.wait_for(MENU, timeout_s)
         return self.output[start : end.start()]
 
     def save(self, name: str) -> None:
@@ -226,6 +238,23 @@ class VirtualMachine:
                 said, answer = b"", said
         if b"rror" in answer:
             raise ApplianceError(f"qemu did not save: {complaint(answer)}", hint="Is there room for the memory?")
+
+    def reach_menu(self, timeout_s: float) -> None:
+        """Press Enter until the menu of the console answers.
+
+        Raises:
+            ApplianceError: It did not in time.
+        """
+        end = time.monotonic() + timeout_s
+        while True:
+            self.send("")
+            try:
+                self.wait_for(MENU, AGAIN_S)
+            except ApplianceError:
+                if time.monotonic() > end:
+                    raise
+            else:
+                return
 
     def uptime_s(self) -> float:
         """Seconds since power-on."""

@@ -53,7 +53,8 @@ class Flavor:
     """Debian's package of packages."""
     early_modules: tuple[str, ...]
     """What finds the disk."""
-    packages: tuple[str, ...] = ()
+    firmware: tuple[str, ...] = ()
+    """Debian's packages of what network cards need to be told; unpacked as the kernel is, not installed."""
     compression: str
     """Of the system slot: what GRUB 2.06 can read, ``xz`` (small) or ``gzip`` (fast to make and to read)."""
     block_bytes: int
@@ -79,7 +80,7 @@ FLAVORS = {
             summary="hardware and virtual machines: Debian's full kernel, microcode, small",
             kernel="linux-image-amd64",
             early_modules=(*STORAGE_VM, *STORAGE_HARDWARE),
-            packages=("firmware-realtek", "firmware-bnx2", "firmware-bnx2x"),
+            firmware=("firmware-realtek", "firmware-bnx2", "firmware-bnx2x"),
             compression="xz",
             block_bytes=256 << 10,
         ),
@@ -140,7 +141,7 @@ def merge(flavor: Flavor, plugins: Sequence[Chosen]) -> Recipe:
     return Recipe(
         flavor=flavor,
         plugins=tuple(sorted(plugins, key=lambda plugin: plugin.name)),
-        packages=tuple(sorted({*BASE_PACKAGES, *flavor.packages, *(name for part in parts for name in part.packages)})),
+        packages=tuple(sorted({*BASE_PACKAGES, *(name for part in parts for name in part.packages)})),
         modules=tuple(sorted({name for part in parts for name in part.kernel_modules})),
         sysctls=dict(sorted(sysctls.items())),
         files=dict(sorted(files.items())),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from appliance.errors import ApplianceError
+from appliance_images import wheels
 from appliance_images.debs import repository
 from appliance_images.lock import Lock
 from appliance_images.tools import run
@@ -16,6 +17,8 @@ from appliance_images.tools import run
 HOOKS = "/usr/share/mmdebstrap/hooks/merged-usr"
 """Merges /bin into /usr/bin before anything is unpacked; the package usrmerge would bring 47 MB of perl."""
 NO_ROOM = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*", "/usr/share/info/*")
+SITE = "usr/lib/appliance/site"
+"""Where Python packages are in an image."""
 PYTHON = "usr/lib/python3.11"
 STDLIB_UNUSED = ("idlelib", "lib2to3", "pydoc_data", "ensurepip", "test", "tkinter", "turtledemo", "distutils", "venv")
 
@@ -86,6 +89,22 @@ def python_of(cache: Path, lock: Lock, base: Path) -> Path:
     compile_all(making, making, f"/{PYTHON}", "/usr/lib/python3")
     making.rename(place)
     return place
+
+
+def site_of(cache: Path, lock: Lock, python: Path) -> Path:
+    """The folder of other people's Python packages, compiled; kept as long as the same wheels are pinned."""
+    kept = cache / "site" / lock.site_key
+    if kept.exists():
+        return kept / SITE
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="site-", dir=cache) as name:
+        making = Path(name) / "made"
+        (making / SITE).mkdir(parents=True)
+        for pin in lock.wheels:
+            wheels.unpack(cache / "wheels" / pin.file, making / SITE)
+        compile_all(python, making, f"/{SITE}")
+        making.rename(kept)
+    return kept / SITE
 
 
 def compile_all(python: Path, root: Path, *folders: str) -> None:

@@ -39,6 +39,8 @@ class Machine:
     esp: str
     stem: str
     """Of the names of partitions: ``/dev/vda`` or ``/dev/nvme0n1p``."""
+    disk: Path = Path("/dev/null")
+    """The whole disk."""
     mount_point: Path = MOUNT_POINT
     """Where the other system is looked into."""
     keys: Path = signing.KEYS_FOLDER
@@ -92,7 +94,7 @@ def this_machine(facts: Path = BOOT_FACTS) -> Machine:
     """
     try:
         values = dict(word.split("=", 1) for word in facts.read_text().split())
-        return Machine(slot=values["SLOT"], esp=values["ESP"], stem=values["STEM"])
+        return Machine(slot=values["SLOT"], esp=values["ESP"], stem=values["STEM"], disk=Path(values["DISK"]))
     except (OSError, KeyError, ValueError) as error:
         raise ApplianceError(
             "this machine does not run from an image, so it has no system slots",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from appliance_images.lock import Lock
 from appliance_images.recipe import Recipe
 from appliance_images.tree import Tree
 
-SITE = "usr/lib/appliance/site"
+SITE = rootfs.SITE
 MANIFEST, SBOM = "usr/lib/appliance/manifest.json", "usr/lib/appliance/sbom.json"
 EXECUTABLE = r"^usr/bin/|^usr/lib/appliance/[a-z]+$"
 UNITS = "etc/systemd/system"
@@ -43,30 +45,47 @@ GROUP, GROUP_ID = "appliance", 650
 """Members may use the control socket."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Where the parts are that are made of packages alone, and kept."""
+
+    base: Path
+    """Archive of the base system."""
+    kernel: Path
+    firmware: Path
+    python: Path
+
+
 def system_tree(
-    recipe: Recipe, lock: Lock, base: tarfile.TarFile, *, kernel: Path, python: Path, site: Path, public_keys: str
+    recipe: Recipe, lock: Lock, base: tarfile.TarFile, *, parts: Parts, sites: Sequence[Path], public_keys: str
 ) -> Tree:
-    """All files of a slot."""
+    """All files of a slot; `sites` are folders of Python packages, `base` the opened archive."""
     tree = Tree(lock.date)
     copyrights = _copyrights(base)
+    for path in parts.firmware.glob("usr/share/doc/*/copyright"):
+        copyrights[path.parent.name] = path.read_text(errors="replace")
     tree.add_archive(base)
     for name in (rootfs.PYTHON, "usr/lib/python3"):
-        tree.add_tree(python / name, name)
-    tree.add_tree(kernel / "usr/lib/modules", "usr/lib/modules", executable="^$")
-    tree.add_tree(site, SITE, executable="^$")
+        tree.add_tree(parts.python / name, name)
+    tree.add_tree(parts.kernel / "usr/lib/modules", "usr/lib/modules", executable="^$")
+    tree.add_tree(parts.firmware / "usr/lib/firmware", "usr/lib/firmware", executable="^$")
+    for site in sites:
+        tree.add_tree(site, SITE, executable="^$")
     tree.add_file("usr/lib/python3/dist-packages/appliance.pth", f"/{SITE}\n".encode())
     tree.add_tree(Path(__file__).parent / "overlay", "", executable=EXECUTABLE)
     _add_parts(tree, recipe)
     _add_system(tree, recipe)
     if public_keys:
         tree.add_file("usr/lib/appliance/keys/build.pub", public_keys.encode())
-    add_boot(tree, recipe, kernel)
+    add_boot(tree, recipe, parts.kernel)
     made = manifest.manifest(
         recipe,
         lock,
         version=wheels.own_version(),
         debian=list(manifest.debian_packages((*lock.debs, *lock.kernel), lambda name: copyrights.get(name, ""))),
-        python=list(wheels.licences(site)),
+        python=sorted(
+            (each for site in sites for each in wheels.licences(site)), key=lambda each: each["name"].lower()
+        ),
     )
     tree.add_file(MANIFEST, json.dumps(made, indent=1).encode())
     tree.add_file(SBOM, json.dumps(manifest.sbom(made)).encode())

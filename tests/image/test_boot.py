@@ -30,13 +30,24 @@ def hollow(built: Built, tmp_path: Path) -> bytes:
     return (tmp_path / "hollow").read_bytes()
 
 
+def volume_with(config: Path, volume: Path) -> Path:
+    """A small disk as somebody would make it from a stick: FAT, the label, the file."""
+    with volume.open("wb") as file:
+        file.truncate(4 << 20)
+    subprocess.run(["mkfs.vfat", "-n", disk.VOLUME_LABEL, volume], check=True, capture_output=True, timeout=20)
+    subprocess.run(["mcopy", "-i", volume, config, "::/appliance.toml"], check=True, timeout=20)
+    return volume
+
+
 @pytest.mark.timeout(1200)
-def test_uefi_boots_to_the_console_with_the_configuration_that_the_machine_brings(built: Built, tmp_path: Path) -> None:
-    config = session.write_example(tmp_path, "fw2")
-    hardware = Hardware(disk=built.file(".qcow2"), folder=tmp_path, name="uefi", uefi=True, config=config)
+def test_uefi_boots_to_the_console_with_the_configuration_of_a_second_disk(built: Built, tmp_path: Path) -> None:
+    """A virtual machine's own configuration is what the cluster starts with."""
+    volume = volume_with(session.write_example(tmp_path, "fw2"), tmp_path / "volume")
+    hardware = Hardware(disk=built.file(".qcow2"), folder=tmp_path, name="uefi", uefi=True, disks=[volume])
     with VirtualMachine(hardware) as machine:
-        machine.wait_for("took the configuration from the virtual machine", BOOT_S)
-        machine.wait_for(r"^fw2> ", BOOT_S)
+        machine.wait_for(r"took the configuration from /dev/\w+", BOOT_S)
+        machine.wait_for("node fw2 is up", BOOT_S)
+        machine.reach_menu(BOOT_S)
 
 
 @pytest.mark.timeout(1200)

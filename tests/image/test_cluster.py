@@ -18,7 +18,7 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Raw
 
 from appliance_images.hub import Hub, Segment
-from appliance_images.qemu import VirtualMachine
+from appliance_images.qemu import MENU, VirtualMachine
 from appliance_images.session import NODES, SEGMENTS, machines_of, write_example
 from tests.image.conftest import Built
 
@@ -96,10 +96,11 @@ def test_a_cluster_of_flashed_images_survives_the_loss_of_a_machine(built: Built
         first, second = (stack.enter_context(VirtualMachine(each)) for each in hardware)
         for machine in (first, second):
             machine.wait_for(r"node \w+ is up", BOOT_S)
+            machine.reach_menu(SETTLE_S)
         second.send("pair --listen --json")
         said = second.wait_for(r'"code":\s*"([^"]+)"[^[]*"addresses":\s*\[\s*"([^"]+)"', SETTLE_S)
         first.ask(f"pair {said[2]} --code {said[1]}", SETTLE_S)
-        second.wait_for(r"^fw2> $", SETTLE_S)
+        second.wait_for(MENU, SETTLE_S)
         wait_until(lambda: asked(first, "show sync")["state"] == "in-sync", "the configuration is on both")
         wait_until(lambda: (states(first), states(second)) == ({"MASTER"}, {"BACKUP"}), "one is MASTER")
         outside = stack.enter_context(contextlib.closing(Outside(hub)))

@@ -47,6 +47,7 @@ DRIVEN_BY = {
     "images/build.py": "image/test_build.py",
     "images/bundle.py": "unit/images/test_slots.py",
     "images/commands.py": "image/test_build.py",
+    "images/installing.py": "unit/images/test_install.py",
     "images/initramfs.py": "image/test_boot.py",
     "images/inspect.py": "image/test_build.py",
     "images/plugin.py": "meta/test_citizens.py",

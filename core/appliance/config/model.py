@@ -61,6 +61,8 @@ class NodeTable(Model):
     """Who owns the shared configuration: ``primary`` or ``secondary``. Not who is active."""
     formats: Annotated[dict[str, Annotated[int, Field(ge=1)]], Scope.LOCAL] = {}
     """The format of tables that have had more than one, by table; written by the appliance when it migrates them."""
+    console_login: Annotated[bool, Scope.LOCAL] = False
+    """Whether the consoles of an image ask for name and password of an operator before their menu."""
 
 
 class PluginsTable(Model):

@@ -173,7 +173,18 @@ def test_version_is_local_and_has_json(no_node: Path, capsys: pytest.CaptureFixt
     assert cli.main(["version"]) == 0
     assert capsys.readouterr().out.startswith("appliance ")
     assert cli.main(["version", "--json"]) == 0
-    assert set(json.loads(capsys.readouterr().out)) == {"version", "plugin_api"}
+    told = json.loads(capsys.readouterr().out)
+    assert set(told) == {"version", "plugin_api", "up_after_s"}
+    assert told["up_after_s"] is None, "this machine is no image"
+
+
+def test_an_image_says_how_long_its_start_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("appliance.console.commands.run.UP_FACTS", tmp_path / "up")
+    (tmp_path / "up").write_text("17.25\n")
+    assert cli.main(["version"]) == 0
+    assert "could become MASTER 17.2 s after the kernel was started" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("argv", [["run", "--help"], ["run", "-h"], ["--help", "run"]])

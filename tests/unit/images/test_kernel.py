@@ -8,6 +8,7 @@ import pytest
 
 from appliance.errors import ApplianceError
 from appliance_images import kernel
+from appliance_images.tools import run
 
 
 @pytest.fixture
@@ -37,3 +38,20 @@ def test_what_is_dropped_is_gone_and_the_rest_stays(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     kernel.prune(tmp_path)
     assert sorted(path.name for path in tmp_path.rglob("*.ko")) == ["y.ko"]
+
+
+def test_firmware_is_unpacked_without_that_of_drivers_that_are_left_out(tmp_path: Path) -> None:
+    for name in ("rtl_nic/one.fw", "rtlwifi/two.fw"):
+        path = tmp_path / "package/lib/firmware" / name
+        path.parent.mkdir(parents=True)
+        path.write_text("firmware")
+    control = tmp_path / "package/DEBIAN/control"
+    control.parent.mkdir()
+    control.write_text(
+        "Package: firmware-x\nVersion: 1\nArchitecture: all\nMaintainer: M <m@example.org>\nDescription: d\n"
+    )
+    deb = tmp_path / "firmware-x_1_all.deb"
+    run("dpkg-deb", "--root-owner-group", "-b", tmp_path / "package", deb)
+    made = kernel.unpacked_firmware(tmp_path / "cache", [deb])
+    assert [path.name for path in made.rglob("*.fw")] == ["one.fw"]
+    assert kernel.unpacked_firmware(tmp_path / "cache", [deb]) == made

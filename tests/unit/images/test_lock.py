@@ -33,6 +33,9 @@ def test_another_package_is_another_base_system() -> None:
     assert pulled_in.base_key != LOCK.base_key, "what is only needed by something else may not be installed"
     same = Lock(date=LOCK.date, suite="bookworm", wanted=("acl", "python:trio"), debs=(PIN,))
     assert same.base_key == LOCK.base_key, "wheels are not in it"
+    assert same.site_key != LOCK.site_key, "and they are all that is in the folder of Python packages"
+    other_kernel = Lock(date=LOCK.date, suite="bookworm", wanted=("acl",), debs=(PIN,), kernel=(PIN,))
+    assert other_kernel.base_key == LOCK.base_key, "another kernel costs no new base system"
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"format": 2}', '{"format": 1, "date": 1}'])

@@ -6,6 +6,7 @@ import gc
 import os
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from appliance import __version__
 from appliance.control.client import DEFAULT_SOCKET
@@ -13,6 +14,8 @@ from appliance.plugin import API, Argument, Command, Where
 
 DEFAULT_CONFIG = "/etc/appliance/appliance.toml"
 DEFAULT_STATE_DIR = "/var/lib/appliance"
+UP_FACTS = Path("/run/appliance-up")
+"""Where an image says how long after the start of its kernel the node was up, in seconds."""
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -42,9 +45,13 @@ def _run(config: str, state_dir: str, socket: str | None, log_level: str) -> Non
     trio.run(partial(appliance.run, handle_signals=True))
 
 
-def version() -> dict[str, str]:
-    """The installed version."""
-    return {"version": __version__, "plugin_api": f"{API.major}.{API.minor}"}
+def version() -> dict[str, Any]:
+    """The installed version, and on an image how long its start took."""
+    try:
+        up_s: float | None = float(UP_FACTS.read_text())
+    except (OSError, ValueError):
+        up_s = None
+    return {"version": __version__, "plugin_api": f"{API.major}.{API.minor}", "up_after_s": up_s}
 
 
 def help_for(words: tuple[str, ...]) -> str:
@@ -54,8 +61,11 @@ def help_for(words: tuple[str, ...]) -> str:
     return everything().help(words)
 
 
-def _render_version(versions: dict[str, str]) -> str:
-    return f"appliance {versions['version']} (plugin API {versions['plugin_api']})"
+def _render_version(versions: dict[str, Any]) -> str:
+    line = f"appliance {versions['version']} (plugin API {versions['plugin_api']})"
+    if versions["up_after_s"] is None:
+        return line
+    return f"{line}\nthe node could become MASTER {versions['up_after_s']:.1f} s after the kernel was started"
 
 
 COMMANDS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ PINGS = "3"
 EVENTS = "40"
 SERVICE = "appliance.service"
 WIZARD = "Assign interfaces (wizard)"
+PROMPT = "Enter a number, or a command"
 MASTERS = frozenset({"MASTER", "MIXED"})
 """Roles in which somebody would notice that the node goes."""
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
@@ -48,16 +50,16 @@ class Menu:
             UsageError: The input ended.
         """
         labels = [label for label, _ in self.entries or ENTRIES]
-        numbers = [str(number) for number in range(len(labels) + 1)]
         while True:
             self.asker.say(f"\n{self._banner()}\n\n{numbered(labels)}\n")
-            chosen = self.asker.ask(
-                Question(key="menu", prompt="Enter a number", parse=lambda text: _number(text, numbers))
-            )
+            chosen = self.asker.ask(Question(key="menu", prompt=PROMPT, parse=lambda text: _chosen(text, len(labels))))
             if chosen == 0:
                 return
             try:
-                self.choose(labels[chosen - 1])
+                if isinstance(chosen, int):
+                    self.choose(labels[chosen - 1])
+                else:
+                    self.run(["appliance", *chosen])
             except UsageError:
                 raise
             except ApplianceError as error:
@@ -197,9 +199,15 @@ def host(text: str) -> str:
     raise UsageError(f"`{text}` is no address and no name", hint="Give 192.0.2.1, 2001:db8::1 or a name.")
 
 
-def _number(text: str, numbers: Sequence[str]) -> int:
-    if text not in numbers:
-        raise UsageError(f"`{text}` is not in the menu", hint=f"Enter a number from 0 to {numbers[-1]}.")
+def _chosen(text: str, last: int) -> int | list[str]:
+    """A number of the menu, or the words of a command."""
+    if text and not text[0].isdigit():
+        try:
+            return shlex.split(text)
+        except ValueError as error:
+            raise UsageError(f"`{text}` is no command: {error}", hint="Close what is quoted.") from None
+    if text not in map(str, range(last + 1)):
+        raise UsageError(f"`{text}` is not in the menu", hint=f"Enter a number from 0 to {last}, or a command.")
     return int(text)
 
 

@@ -30,9 +30,9 @@ def test_the_menu_runs_an_entry_and_comes_back(tmp_path: Path) -> None:
     if child == 0:
         os.execve(argv[0], argv, os.environ | {"APPLIANCE_SOCKET": str(tmp_path / "none")})
     try:
-        assert "no node is running" in read_until(terminal, "Enter a number: ")
+        assert "no node is running" in read_until(terminal, "or a command: ")
         os.write(terminal, b"12\n")
-        assert f"no node is running on {tmp_path}" in read_until(terminal, "Enter a number: ").replace("\r\n", "")
+        assert f"no node is running on {tmp_path}" in read_until(terminal, "or a command: ").replace("\r\n", "")
         os.write(terminal, b"0\n")
     finally:
         assert os.waitpid(child, 0)[1] == 0

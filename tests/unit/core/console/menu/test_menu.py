@@ -75,6 +75,14 @@ def test_a_number_runs_what_its_label_says(label: str, lines: list[str], expecte
     assert Console().type(label, *lines) == expected
 
 
+def test_a_command_runs_as_it_is_typed() -> None:
+    console = Console()
+    Menu(
+        asker=Terminal(io.StringIO("show carp --json\n0\n"), console.screen), run=console.run, data=console.data
+    ).loop()
+    assert console.ran == [["appliance", "show", "carp", "--json"]]
+
+
 def test_a_master_hands_over_before_it_is_halted() -> None:
     for role in ("MASTER", "MIXED"):
         assert Console(role).type("Halt", "yes") == [HANDOVER, ["systemctl", "poweroff"]]
@@ -137,7 +145,7 @@ def test_a_number_that_is_not_there_is_asked_again_and_the_end_of_the_input_ends
     console = Console()
     with pytest.raises(UsageError, match="the input ended"):
         Menu(asker=Terminal(io.StringIO("99\n"), screen), run=console.run, data=console.data).loop()
-    assert f"`99` is not in the menu\n  Enter a number from 0 to {len(ENTRIES)}." in screen.getvalue()
+    assert f"`99` is not in the menu\n  Enter a number from 0 to {len(ENTRIES)}, or a command." in screen.getvalue()
 
 
 @pytest.mark.parametrize("text", ["", "-f", "a b", "x;reboot", "$(id)"])

@@ -1,0 +1,110 @@
+"""A stick without configuration: the wizard makes a node of the machine, which moves to its own disk."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance_images.build import Order, build
+from appliance_images.hub import Hub, Segment
+from appliance_images.qemu import MENU, Hardware, VirtualMachine
+from appliance_images.session import SEGMENTS
+from tests.meta.source import ROOT
+
+BOOT_S, ANSWER_S = 900, 240
+PASSWORD = "correct horse"
+SIZE_MAX = 120 << 20
+ANSWERS = (
+    ("Name of the primary node", ""),
+    ("Name of the secondary node", ""),
+    ("This machine is", ""),
+    ("Networks besides", ""),
+    ("wan: device", "ens8"),
+    ("wan: IPv4 network", ""),
+    ("wan: IPv6 network", ""),
+    ("wan: IPv4 router", ""),
+    ("lan: device", "ens9"),
+    ("lan: IPv4 network", ""),
+    ("lan: IPv6 network", ""),
+    ("lan: addresses for DHCP", "none"),
+    ("sync: device", "ens10"),
+    ("sync: IPv4 network", ""),
+    ("Has fw2 devices", ""),
+    ("Password of the virtual addresses", "generate"),
+    ("Is this right", "yes"),
+    ("New password of admin", "short"),
+    ("at least 8 characters", PASSWORD),
+    ("Again", PASSWORD),
+)
+
+
+@pytest.fixture(scope="module")
+def stick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An image for sticks with all bundled plugins, and one of somebody else."""
+    folder = tmp_path_factory.mktemp("stick")
+    argv = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
+    subprocess.run([*argv, str(ROOT / "examples/appliance-plugin-hello")], check=True, timeout=120)
+    (wheel,) = folder.glob("*.whl")
+    made = Path(build(Order(output=folder, flavor="usb", plugins=(str(wheel),)), print)["image"])
+    yield made
+    for path in folder.iterdir():
+        path.unlink()
+
+
+def answer_the_wizard(machine: VirtualMachine) -> None:
+    """As somebody would who has read nothing: mostly Enter."""
+    machine.wait_for("This machine has no configuration", BOOT_S)
+    for question, answer in ANSWERS:
+        machine.wait_for(question, ANSWER_S)
+        machine.send(answer)
+    machine.wait_for(r"node fw1 is up", BOOT_S)
+    machine.reach_menu(ANSWER_S)
+
+
+def use_the_shell(machine: VirtualMachine) -> None:
+    """Entry 9: a commit for the plugin of somebody else; Ctrl-C and `exit` lead back to the menu."""
+    machine.send("9")
+    for line in ("configure", "set hello greeting salve", "commit", "exit"):
+        machine.wait_for(r"fw1(\[\w+\])?[>#] ", ANSWER_S)
+        machine.send(line)
+    machine.wait_for("is in force", ANSWER_S)
+    machine.console.sendall(b"\x03")
+    machine.send("exit")
+    machine.wait_for(MENU, ANSWER_S)
+    machine.console.sendall(b"\x03")
+    machine.wait_for(MENU, ANSWER_S)
+
+
+@pytest.mark.timeout(3000)
+def test_a_bare_machine_becomes_a_node_and_starts_from_its_own_disk(stick: Path, tmp_path: Path) -> None:
+    assert stick.with_suffix(".qcow2").stat().st_size < SIZE_MAX
+    own_disk = tmp_path / "own.raw"
+    with own_disk.open("wb") as file:
+        file.truncate(1 << 30)
+    with Hub(Segment(tmp_path, name, ("node",)) for name in SEGMENTS) as hub:
+        netdevs = [hub.segments[name].netdev("node", f"net{card}") for card, name in enumerate(SEGMENTS)]
+        bare = Hardware(disk=stick, folder=tmp_path, netdevs=netdevs, is_stick=True, targets=[own_disk])
+        with VirtualMachine(bare) as machine:
+            answer_the_wizard(machine)
+            assert "MASTER of all 2 virtual hosts" in machine.ask("show ha", ANSWER_S)
+            use_the_shell(machine)
+            assert "in use" in machine.ask("image install sda", ANSWER_S)
+            machine.send("image install vda")
+            machine.wait_for("Everything on it is lost", ANSWER_S)
+            machine.send("vda")
+            machine.wait_for("starts from this disk", ANSWER_S)
+        (tmp_path / "node.qcow2").unlink()
+        installed = Hardware(disk=own_disk, folder=tmp_path, netdevs=netdevs, uefi=True)
+        with VirtualMachine(installed) as machine:
+            machine.wait_for("node fw1 is up", BOOT_S)
+            machine.reach_menu(ANSWER_S)
+            assert "MASTER of all 2 virtual hosts" in machine.ask("show ha", ANSWER_S)
+            assert "salve" in machine.ask("show hello", ANSWER_S)
+            took = re.search(r"could become MASTER (\d+)\.\d s after", machine.ask("version", ANSWER_S))
+            assert took is not None
+            assert 0 < int(took[1]) < machine.uptime_s()
