@@ -13,6 +13,7 @@ from pathlib import Path
 from appliance.errors import UsageError
 from appliance.lab.config import NodeSettings, node_toml
 from appliance.lab.topology import Topology
+from appliance_images import attach
 from appliance_images.hub import Hub, Segment
 from appliance_images.qemu import FIRST_NIC_SLOT, Hardware, VirtualMachine
 
@@ -55,6 +56,9 @@ def run_session(image: Path, *, cluster: bool, configs: Sequence[Path], uefi: bo
             stack.enter_context(VirtualMachine(hardware))
             for hardware in machines_of(image, folder, hub, names, given, uefi=uefi, kvm=kvm)
         ]
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            attach.attend({machine.hardware.name: machine.console for machine in machines})
+            return 0
         return attend(machines)
 
 
@@ -82,9 +86,9 @@ def machines_of(
 
 
 def attend(machines: Sequence[VirtualMachine]) -> int:
-    """Print what the consoles say, each line with its machine's name, and type lines into the one that they name.
+    """Without a terminal: print what the consoles say, each line with its machine's name, and type lines from a pipe.
 
-    With one machine a line needs no name.
+    A line begins with the name of the machine it is for; with one machine it needs none.
     """
     by_name = {machine.hardware.name: machine for machine in machines}
     sys.stdout.write(f"{', '.join(by_name)} started; {_how(machines)}; `{END}` ends.\n")
