@@ -27,9 +27,7 @@ class Images:
 
     @hookimpl
     def appliance_verify(self, config: Config) -> list[Problem]:
-        from appliance_images import login
-
-        return [*cluster.verify(config), *login.verify(config)]
+        return cluster.verify(config)
 
     @hookimpl
     def appliance_services(self, config: Config) -> list[Service]:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from appliance.errors import Problem
+
+if TYPE_CHECKING:
+    from appliance.config.model import Config
 
 UserRole = Literal["operator", "viewer", "sync"]
 
@@ -38,3 +43,13 @@ class ProvidesUsers(Protocol):
     def users(self) -> Mapping[str, User]:
         """All of them by name, also disabled ones; empty: no restriction is wanted."""
         ...
+
+
+def console_problems(config: Config) -> list[Problem]:
+    """Refuse a configuration whose ``console_login`` locks everybody out of the console."""
+    users = [user for table in config.all_providing(ProvidesUsers) for user in table.users().values()]
+    known = [user for user in users if user.role == "operator" and user.hash is not None and not user.disabled]
+    if known or not config.node.console_login:
+        return []
+    message = "nobody could log in at the console: it needs an operator in [users] with a hash"
+    return [Problem(path=("node", "console_login"), message=message)]

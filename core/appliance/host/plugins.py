@@ -16,6 +16,7 @@ from typing import TypeVar
 import pluggy
 
 from appliance.config import Config, Model
+from appliance.config.users import console_problems
 from appliance.errors import Problem
 from appliance.events import Event, Request
 from appliance.host.discovery import Found
@@ -191,7 +192,7 @@ class Plugins:
 
     def verify(self, config: Config, old: Config | None) -> list[Problem]:
         """What enabled plugins find wrong. A plugin that fails at this is a problem of its own table."""
-        problems: list[Problem] = []
+        problems = console_problems(config)
         hook = "appliance_verify"
         for plugin in self._enabled():
             problems += self._ask(plugin, hook, _all(Problem), config=config, old=old)

@@ -7,13 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config.loader import load_whole
 from appliance.console.wizard.askers import Terminal
 from appliance.errors import UsageError
 from appliance.identity.passwords import hash_password
-from appliance.plugin import ConfigTable
 from appliance_images import login
-from appliance_users.config import UsersConfig
 
 PASSWORD = "correct horse"
 NODE = '[node]\nname = "fw1"\nconsole_login = true\n'
@@ -65,12 +62,3 @@ def test_the_end_of_the_input_is_no_way_in(hashed: str) -> None:
 
 def test_a_hash_that_means_nothing_opens_nothing() -> None:
     assert not login.is_known(login.Accounts(hashes={"olga": "hand-written"}), "olga", PASSWORD)
-
-
-@pytest.mark.parametrize(("role", "problems"), [("operator", 0), ("viewer", 1)])
-def test_a_configuration_that_locks_everybody_out_is_refused(role: str, problems: int, hashed: str) -> None:
-    text = f'{NODE}[users.olga]\nrole = "{role}"\nhash = "{hashed}"\n'
-    tables = {"users": ConfigTable(name="users", model=UsersConfig, summary="Who may do what.")}
-    config = load_whole(text, path="appliance.toml", tables=tables)
-    found = login.verify(config.config)
-    assert [problem.path for problem in found] == [("node", "console_login")] * problems
