@@ -26,6 +26,8 @@ OWN = "/usr/bin/appliance"
 """On an image it starts the commands `image` without all plugins."""
 PASSWORD = "Reset the password of this user"
 LOG = ("journalctl", "-b", "-n", "200", "--no-pager", "-o", "short-monotonic")
+OF_THE_SYSTEM = {"log": LOG, "reboot": ("systemctl", "reboot"), "poweroff": ("systemctl", "poweroff")}
+"""What may be typed besides commands of the appliance."""
 UNCONFIGURED = "This machine has no configuration. The wizard makes one; Ctrl-C leads to the menu."
 INTERRUPTED = 130
 
@@ -52,12 +54,18 @@ def entries() -> Entries:
     return (*((label, here.get(label, act)) for label, act in ENTRIES), *of_image)
 
 
+def meant(argv: Sequence[str]) -> Sequence[str]:
+    """The program behind what the menu runs: the appliance of this image, or one of the system."""
+    if argv[0] != "appliance":
+        return argv
+    return OF_THE_SYSTEM.get(" ".join(argv[1:]), (OWN, *argv[1:]))
+
+
 def run(argv: Sequence[str]) -> int:
     """Run a program on this terminal, whose size may have changed since; Ctrl-C ends it and not the menu."""
     screen.fit()
-    own = [OWN] if argv[0] == "appliance" else [argv[0]]
     try:
-        return subprocess.run([*own, *argv[1:]], check=False).returncode
+        return subprocess.run(meant(argv), check=False).returncode
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:

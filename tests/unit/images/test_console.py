@@ -57,6 +57,13 @@ def test_a_first_start_shows_the_wizard_then_the_menu(terminal: int) -> None:
     assert "No closing quotation" in read_until(terminal, f"{PROMPT}: ")
 
 
+def test_what_is_typed_is_a_command_of_the_appliance_or_one_of_three_of_the_system() -> None:
+    assert console.meant(["appliance", "show", "ha"]) == ("/usr/bin/appliance", "show", "ha")
+    assert console.meant(["appliance", "reboot"]) == ("systemctl", "reboot")
+    assert console.meant(["ping", "-c", "3", "192.0.2.1"]) == ["ping", "-c", "3", "192.0.2.1"]
+    assert console.meant(["appliance", "log"])[0] == "journalctl"
+
+
 def test_entries_of_the_menu_are_those_that_mean_the_machine() -> None:
     labels = [label for label, _ in console.entries()]
     assert labels[: len(ENTRIES)] == [label for label, _ in ENTRIES]
