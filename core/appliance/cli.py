@@ -16,7 +16,10 @@ from appliance.errors import ApplianceError, UnreachableError, UsageError
 
 # Known to run here, see appliance.console.commands.LOCAL_HEADS (a test compares them).
 LOCAL_HEADS = frozenset(
-    {"run", "check", "version", "help", "plugin", "capture", "wizard", "menu", "factory-defaults", "lab", "drill"}
+    {
+        *("run", "check", "version", "help", "plugin", "capture", "ping", "wizard", "menu", "factory-defaults"),
+        *("lab", "drill"),
+    }
 )
 # Known to run in the node; anything else may be a local command of a plugin.
 DAEMON_HEADS = frozenset(

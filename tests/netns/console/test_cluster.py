@@ -60,6 +60,11 @@ def test_a_commit_that_nobody_confirms_is_gone_on_both_nodes(pair: Lab, tmp_path
         assert not has(pair, "fw2", "for a moment")
 
 
+def test_the_log_has_what_services_in_processes_of_their_own_have_written(pair: Lab) -> None:
+    rows = pair.request("fw1", "show", "log", "--count", "2000")
+    assert {"carp/heartbeat", "xmlrpc-sync/sender"} <= {row.get("service") for row in rows}
+
+
 def test_the_role_in_the_prompt_is_live(pair: Lab, tmp_path: Path) -> None:
     with Person(pair.socket("fw1"), tmp_path) as olga:
         olga.gets_prompt("fw1[MASTER]>")

@@ -19,6 +19,7 @@ LOCAL_HEADS = {
     "help": ("appliance.console.commands.run",),
     "plugin": ("appliance.console.commands.plugin",),
     "capture": ("appliance.console.commands.capture",),
+    "ping": ("appliance.console.commands.ping",),
     "wizard": ("appliance.console.commands.wizard",),
     "factory-defaults": ("appliance.console.commands.factory",),
     "menu": ("appliance.console.commands.menu",),
@@ -30,6 +31,7 @@ LOCAL_HEADS = {
 DAEMON_MODULES = (
     "appliance.console.commands.show",
     "appliance.console.commands.events",
+    "appliance.console.commands.log",
     "appliance.console.commands.config",
     "appliance.console.commands.configure",
     "appliance.console.commands.shell",

@@ -173,6 +173,13 @@ COMMANDS: tuple[Command, ...] = (
         render=_render_show,
     ),
     Command(
+        path=("show", "configuration"),
+        help="The configuration in force, without its secrets.",
+        run=show,
+        reads=True,
+        render=_render_show,
+    ),
+    Command(
         path=("config", "history"),
         help="The revisions that are kept; * marks the one in force.",
         run=history,

@@ -16,7 +16,6 @@ from appliance.console.wizard.askers import Asker, Question
 from appliance.errors import ApplianceError, UnreachableError, UsageError
 
 PINGS = "3"
-EVENTS = "40"
 SERVICE = "appliance.service"
 WIZARD = "Assign interfaces (wizard)"
 PROMPT = "Enter a number, or a command"
@@ -176,7 +175,7 @@ ENTRIES: Entries = (
     ("Halt", _leave("Halt", "poweroff")),
     ("Ping a host", _ping),
     ("Shell of the appliance", program("appliance")),
-    ("Events", program("appliance", "events", "--count", EVENTS)),
+    ("Log", program("appliance", "show", "log")),
     ("Upgrade the system", _upgrade),
     ("HA status", program("appliance", "show", "ha")),
     ("HA status, live (Ctrl-C ends it)", program("appliance", "monitor", "ha")),

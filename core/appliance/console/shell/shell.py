@@ -296,9 +296,10 @@ def _as_json(data: Any) -> Iterator[str]:
 
 def _as_set(argv: Sequence[str], data: Any) -> Iterator[str]:
     """A configuration that the node has shown, as commands that make it."""
-    text = data.get("text") if isinstance(data, dict) and argv[0] == "config" else None
+    is_shown = argv[:2] in (["config", "show"], ["show", "configuration"])
+    text = data.get("text") if isinstance(data, dict) and is_shown else None
     if not isinstance(text, str):
-        raise RefusedError("only a configuration can be shown as set commands", hint="`config show | set`.")
+        raise RefusedError("only a configuration can be shown as set commands", hint="`show configuration | set`.")
     yield from set_lines(tomllib.loads(text))
 
 

@@ -72,8 +72,11 @@ def test_a_node_runs_answers_and_stops_in_order(tmp_path: Path, capsys: pytest.C
         capsys.readouterr()
         assert cli.main([*socket, "show", "ha"]) == 0
         assert capsys.readouterr().out.startswith("fw1 has no virtual hosts\n")
-        assert cli.main([*socket, "events", "--type", "NodeStarted"]) == 0
-        assert "NodeStarted node=fw1" in capsys.readouterr().out
+        # It answers before its services have started.
+        end = time.monotonic() + 30
+        while "NodeStarted node=fw1" not in capsys.readouterr().out:
+            assert time.monotonic() < end
+            assert cli.main([*socket, "events", "--type", "NodeStarted"]) == 0
         config = ["-c", str(tmp_path / "appliance.toml")]
         status, message = failure(capsys, *config, "--state-dir", str(tmp_path / "other"), *socket)
         assert (status, message) == (1, f"a node is already running on {tmp_path / 's'}")

@@ -79,6 +79,7 @@ def test_commands_of_this_machine_run_here(says: Says, capsys: pytest.CaptureFix
 
 
 def test_the_configuration_in_force_is_shown_as_commands(says: Says, shell: Shell) -> None:
+    assert says("show configuration | set") == says("config show | set")
     assert says("config show | set") == "set node name fw1\nset users admin role operator"
     with pytest.raises(RefusedError, match="only a configuration"):
         shell.execute("show version | set")
