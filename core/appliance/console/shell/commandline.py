@@ -135,13 +135,14 @@ class CommandLine:
         positionals = [each for each in command.arguments if not each.name.startswith("--")]
         out, is_value = list[str](), False
         for at, word in enumerate(words):
-            if positionals and positionals[0].name.endswith(REST):
-                return [*out, "--", *(each.text for each in words[at:])]
             name, equals, value = word.text.partition("=")
+            is_option = name.startswith("--") and name != "--" and not word.quoted
+            if positionals and positionals[0].name.endswith(REST) and not (is_value or is_option):
+                return [*out, "--", *(each.text for each in words[at:])]
             if is_value or word.quoted or word.text == "--":
                 out.append(word.text)
                 is_value = False
-            elif name.startswith("--"):
+            elif is_option:
                 full = meant(Word(name, word.start, word.end), options, what="option") if name not in options else name
                 flags = [each.name for each in (*command.arguments, *GLOBAL) if each.flag]
                 is_value = not equals and full not in flags

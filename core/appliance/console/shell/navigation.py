@@ -123,7 +123,7 @@ class Navigator:
         found = document.at(place.path)
         match place.kind:
             case Kind.TABLE if not place.path:
-                names = list(self._tables) if creating else [*self._tables, *document.data]
+                names = list(self._tables if creating else {**self._tables, **document.data})
                 return self._below(place, meant(word, names, what="table"), place.fresh)
             case Kind.TABLE:
                 known = [key.name for key in keys.keys_of(place.annotations)]

@@ -17,7 +17,7 @@ COMMANDS = (
     command("show ha"),
     command("show carp", Argument(name="--vhid", type=int, help="only this one")),
     command("show firewall", Argument(name="interface", help="only its rules"), Argument(name="--limit", type=int)),
-    command("show firewall log", Argument(name="words...", help="narrow it down")),
+    command("show firewall log", Argument(name="words...", help="narrow it down"), Argument(name="--limit", type=int)),
     command("ha maintenance", Argument(name="state", choices=("on", "off"), required=True)),
     command("ha switchover"),
     command("events", Argument(name="--follow", flag=True), Argument(name="--count", type=int, default=50)),
@@ -48,6 +48,9 @@ def offered(text: str) -> list[str]:
         ("h m of", ["ha", "maintenance", "off"]),
         ("sh f lan", ["show", "firewall", "lan"]),
         ("sh f log tcp --x", ["show", "firewall", "log", "--", "tcp", "--x"]),
+        ("sh f log --lim 5", ["show", "firewall", "log", "--limit", "5"]),
+        ("sh f log --limit 5 tcp --x", ["show", "firewall", "log", "--limit", "5", "--", "tcp", "--x"]),
+        ('sh f log "--x"', ["show", "firewall", "log", "--", "--x"]),
         ("ev --fo", ["events", "--follow"]),
     ],
 )

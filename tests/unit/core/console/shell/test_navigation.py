@@ -51,6 +51,11 @@ def test_words_lead_to_a_place(text: str, path: KeyPath, rest: list[str]) -> Non
     assert (place.path, left) == (path, rest)
 
 
+def test_tables_that_are_there_may_be_abbreviated_too() -> None:
+    assert walk("car vip 0", creating=False)[0].path == ("carp", "vip", 0)
+    assert refused("nonsense", creating=False).hint.count("carp") == 1
+
+
 def test_an_item_that_is_not_there_is_made_with_its_name() -> None:
     place, _ = walk("carp vip dmz vhid")
     assert place.path == ("carp", "vip", 2, "vhid")
