@@ -132,7 +132,7 @@ def configuration(places: Places, host_key: Path, idle_s: int) -> str:
         "DebianBanner no",
         "PidFile none",
         "LogLevel VERBOSE",
-        *([f"ChannelTimeout session={idle_s}", f"UnusedConnectionTimeout {idle_s}"] if idle_s else []),
+        *([f"ChannelTimeout session*={idle_s}", f"UnusedConnectionTimeout {idle_s}"] if idle_s else []),
         *([f"SetEnv {kept}"] if kept else []),
     ]
     return "".join(f"{line}\n" for line in lines)

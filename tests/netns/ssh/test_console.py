@@ -66,6 +66,11 @@ def nobody_is_in(lab: Lab) -> None:
     wait_until(lambda: not users(lab), "all sessions have ended", WAIT_S)
 
 
+def told(lab: Lab, kind: str) -> list[str]:
+    """Events of a type, as people see them."""
+    return lab.exec("fw1", "appliance", "events", "--type", kind, "--count", "100").stdout.splitlines()
+
+
 def change(lab: Lab, before: str, after: str) -> None:
     """Edit the file of fw1, and reload it."""
     path = lab.config_path("fw1")
@@ -121,11 +126,11 @@ def test_a_session_is_a_process_of_a_user_of_its_own_in_the_sandbox_of_the_node(
 
 
 def test_nobody_else_gets_in(lab: Lab, folder: Path) -> None:
-    before = [row for row in lab.exec("fw1", "appliance", "events").stdout.splitlines() if "LoginRefused" in row]
+    before = told(lab, "LoginRefused")
     for who, key in (("eve", "olga"), ("root", "olga"), ("mallory", "olga")):
         done = ssh(lab, folder, who, "show", "ha", key=key)
         assert (done.returncode, done.stdout, "Permission denied" in done.stderr) == (255, "", True), done
-    after = [row for row in lab.exec("fw1", "appliance", "events").stdout.splitlines() if "LoginRefused" in row]
+    after = told(lab, "LoginRefused")
     assert len(after) - len(before) == 3
     assert "mallory" in after[-1]
     nobody_is_in(lab)
@@ -210,6 +215,15 @@ def test_a_session_can_be_ended_and_one_that_dies_takes_nobody_along(lab: Lab, f
         os.kill(monitor, signal.SIGKILL)
         wait_until(lambda: not users(lab), "the session is over", WAIT_S)
     assert ssh(lab, folder, "bob", "show", "ha").returncode == 0
+
+
+def test_who_says_nothing_for_too_long_is_let_go(lab: Lab, folder: Path) -> None:
+    change(lab, 'listen = ["lan"]\n\n', 'listen = ["lan"]\nidle = 1\n\n')
+    before = len(told(lab, "SessionClosed"))
+    with Terminal(lab, folder, "olga") as olga:
+        assert olga.is_gone()
+    wait_until(lambda: len(told(lab, "SessionClosed")) == before + 1, "it was a session, and is none", WAIT_S)
+    change(lab, "idle = 1\n", "")
 
 
 def test_a_bad_key_is_refused_at_its_line(lab: Lab, folder: Path, keys: dict[str, list[str]]) -> None:

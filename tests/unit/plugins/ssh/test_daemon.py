@@ -44,7 +44,7 @@ def test_only_keys_of_users_open_a_console_and_nothing_else(places: Places, monk
         assert found[name] == "no"
     assert found["DisableForwarding"] == "yes"
     assert "Subsystem" not in found
-    assert found["ChannelTimeout"] == "session=900"
+    assert found["ChannelTimeout"] == "session*=900"
     assert '"APPLIANCE_SOCKET=/run/x y/control.sock"' in found["SetEnv"]
 
 
