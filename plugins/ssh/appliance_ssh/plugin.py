@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from appliance.config import Config
 from appliance.errors import Problem
 from appliance.events import Event, Request
-from appliance.plugin import Check, Command, ConfigTable, ImagePart, Service, hookimpl
+from appliance.plugin import Check, Command, ConfigTable, ImagePart, Service, SyncSection, hookimpl
 from appliance_ssh import checks, commands, events, verify
 from appliance_ssh.config import SshConfig, settings_of
 
@@ -53,6 +53,10 @@ class Ssh:
     @hookimpl
     def appliance_checks(self) -> list[Check]:
         return list(checks.CHECKS)
+
+    @hookimpl
+    def appliance_sync_sections(self) -> Sequence[SyncSection]:
+        return [SyncSection(name="ssh", keys=(("ssh",),))]
 
     @hookimpl
     def appliance_image(self) -> ImagePart:

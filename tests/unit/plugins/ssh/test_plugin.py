@@ -6,6 +6,7 @@ import re
 from importlib.resources import files
 
 from appliance.events import Event, Request
+from appliance.plugin import SyncSection
 from appliance.testing import check_plugin
 from appliance_ssh.events import EndSession, GetSsh, LoginRefused, SessionClosed, SessionOpened
 from appliance_ssh.plugin import Ssh
@@ -20,6 +21,10 @@ def test_it_declares_its_events_and_requests() -> None:
     declared = Ssh().appliance_events()
     assert {each for each in declared if issubclass(each, Event)} == {SessionOpened, SessionClosed, LoginRefused}
     assert {each for each in declared if issubclass(each, Request)} == {GetSsh, EndSession}
+
+
+def test_it_is_configured_once_for_all_nodes() -> None:
+    assert Ssh().appliance_sync_sections() == [SyncSection(name="ssh", keys=(("ssh",),))]
 
 
 def test_an_image_gets_what_it_needs() -> None:

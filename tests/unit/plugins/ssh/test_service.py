@@ -21,6 +21,7 @@ async def test_a_session_is_told_shown_and_ended(run_service: Run) -> None:
     async with serving(run_service) as (node, port):
         async with await knock(port, "olga") as olga:
             assert await hears(olga) == b"welcome\n"
+            await eventually(lambda: bool(node.events(SessionOpened)))
             (session,) = (await node.command("show ssh"))["sessions"]
             assert (session["user"], session["source"], session["interface"]) == ("olga", "127.0.0.1", "lo")
             assert [each.user for each in node.events(SessionOpened)] == ["olga"]
@@ -28,7 +29,7 @@ async def test_a_session_is_told_shown_and_ended(run_service: Run) -> None:
                 "result": f"session {session['number']} of olga from 127.0.0.1 ended"
             }
             assert await hears(olga) == b""
-        await node.settled()
+        await eventually(lambda: bool(node.events(SessionClosed)))
         assert [each.user for each in node.events(SessionClosed)] == ["olga"]
         assert (await node.command("show ssh"))["sessions"] == []
         assert "appliance_ssh_logins_total 1" in node.metrics.exposition()
@@ -50,6 +51,7 @@ async def test_a_key_that_no_longer_counts_lets_nobody_in_whatever_sshd_believed
         async with await knock(port, "olga", BOB) as olga:
             await hears(olga)
             assert await hears(olga) == b""
+        await eventually(lambda: bool(node.log("session_refused")))
         assert node.events(SessionOpened) == []
         assert node.log("session_refused")[0]["user"] == "olga"
 
@@ -77,8 +79,7 @@ async def test_all_places_taken_means_one_session_more_is_refused(
     monkeypatch.setattr(service, "SESSIONS_MAX", 1)
     async with serving(run_service, olga=OLGA, bob=BOB) as (node, port):
         olga, bob = await knock(port, "olga"), await knock(port, "bob", BOB)
-        for each in (olga, bob):
-            await hears(each)
+        await eventually(lambda: bool(node.log("session_refused")))
         assert len((await node.command("show ssh"))["sessions"]) == 1
         for each in (olga, bob):
             await each.aclose()
@@ -90,7 +91,8 @@ async def test_one_user_does_not_fill_the_node(run_service: Run) -> None:
         for _ in range(9):
             streams.append(await knock(port, "olga"))
             await hears(streams[-1])
-        await hears(streams[-1])
+        assert await hears(streams[-1]) == b""
+        await eventually(lambda: len(node.events(SessionOpened)) == 8)
         assert len((await node.command("show ssh"))["sessions"]) == 8
         for each in streams:
             await each.aclose()
