@@ -103,7 +103,8 @@ def test_one_command_is_run_and_its_status_is_that_of_ssh(lab: Lab, folder: Path
 def test_everybody_may_do_what_the_role_allows_and_history_has_the_name(lab: Lab, folder: Path) -> None:
     refused = ssh(lab, folder, "eve", "config", "reload")
     assert "the user eve may only look; `config reload` changes something" in refused.stderr
-    lines = "configure\nset users eve description night\ncommit\nexit\n"
+    second = make_key(folder, "second")
+    lines = f'configure\nset users eve description night\nset users eve ssh_keys "{second}"\ncommit\nexit\n'
     command = lab.argv("client", argv(folder, "eve", "eve"))
     done = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=60)
     assert (done.returncode != 0, "the user eve may only look" in done.stderr) == (True, True), done
@@ -111,7 +112,9 @@ def test_everybody_may_do_what_the_role_allows_and_history_has_the_name(lab: Lab
     done = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done
     assert 'description = "night"' in lab.config_path("fw1").read_text()
-    assert "olga" in ssh(lab, folder, "eve", "config", "history").stdout
+    assert "olga" in ssh(lab, folder, "eve", "config", "history", key="second").stdout
+    assert ssh(lab, folder, "eve", "show", "ha").returncode == 0
+    change(lab, f', "{second}"]', "]")
 
 
 def test_a_session_is_a_process_of_a_user_of_its_own_in_the_sandbox_of_the_node(lab: Lab, folder: Path) -> None:
