@@ -31,7 +31,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     folder = tmp_path_factory.mktemp("image")
     (folder / "fw1.toml").write_text(session.example_config("fw1"))
     signing.make(folder / "key")
-    order = Order(output=folder / "out", config=folder / "fw1.toml", key=folder / "key")
+    order = Order(output=folder / "out", config=folder / "fw1.toml", plugins=("ssh", "users"), key=folder / "key")
     yield Built(build(order, print), order)
     for path in (folder / "out").iterdir():
         path.unlink()
