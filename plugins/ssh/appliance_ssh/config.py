@@ -55,6 +55,7 @@ class SshConfig(Model):
                 sources=self.sources(interfaces[name]),
                 destinations=tuple(each.ip for each in interfaces[name].addresses),
                 description="the console over SSH",
+                is_way_in=True,
             )
             for name in self.listen
             if name in interfaces and interfaces[name].addresses

@@ -229,6 +229,14 @@ def test_who_says_nothing_for_too_long_is_let_go(lab: Lab, folder: Path) -> None
     change(lab, "idle = 1\n", "")
 
 
+def test_whoever_would_close_the_door_behind_himself_has_to_confirm(lab: Lab, folder: Path) -> None:
+    command = lab.argv("client", argv(folder, "olga", "olga"))
+    lines = "configure\ndelete ssh\ncommit\n"
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=60)
+    assert (done.returncode != 0, "ssh (tcp port 22) at lan goes" in done.stderr) == (True, True), done
+    assert ssh(lab, folder, "olga", "show", "ha").returncode == 0
+
+
 def test_a_bad_key_is_refused_at_its_line(lab: Lab, folder: Path, keys: dict[str, list[str]]) -> None:
     good = lab.config_path("fw1").read_text()
     path, cut = folder / "bad.toml", " ".join(keys["eve"][0].split()[:2])[:-8]

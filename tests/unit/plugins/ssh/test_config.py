@@ -55,6 +55,7 @@ def test_the_firewall_lets_connections_to_own_addresses_pass() -> None:
     lan, mgmt = table.own_traffic(INTERFACES.logical_interfaces())
     assert (lan.name, lan.interface, lan.protocol, lan.port) == ("ssh", "lan", "tcp", 22)
     assert lan.destinations == (ip_address("192.168.1.2"), ip_address("2001:db8:1::2"))
+    assert lan.is_way_in  # what closes it has to be confirmed
     assert (lan.sources, mgmt.interface) == ((ip_network("10.0.0.0/8"),), "mgmt")
 
 
