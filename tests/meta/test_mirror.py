@@ -22,6 +22,7 @@ DRIVEN_BY = {
     # Parts of one mechanism that are tested together, through its front.
     "core/plugin/ruleset.py": "unit/core/net/test_ruleset.py",
     "core/lab/drill_commands.py": "netns/lab/test_drill.py",
+    "core/lab/report.py": "unit/core/lab/test_drill_report.py",
     "core/lab/rehearsals.py": "netns/lab/test_drill.py",
     "core/lab/pairing.py": "netns/sync/test_push.py",
     "core/console/shell/verbs.py": "unit/core/console/shell/test_editor.py",

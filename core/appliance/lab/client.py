@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from appliance.errors import ApplianceError, UsageError
-from appliance.lab.drill import Outcome, Phase, Report, Say
 from appliance.lab.measure import ProbeKind, ProbeResult, window
 from appliance.lab.probes import RunningProbe
+from appliance.lab.report import Outcome, Phase, Report, Say
 
 SECONDS_MAX = 3600.0
 MARGIN_S = 0.5

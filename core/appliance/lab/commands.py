@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -71,7 +70,8 @@ def up(
     keep_logs: str | None,
 ) -> int:
     """Builds a lab and waits until its roles are settled."""
-    from appliance.lab import Lab, NodeSettings, Software, Topology
+    from appliance.lab import Lab, Software, Topology
+    from appliance.lab.config import whole
     from appliance.lab.pairing import pair_all
     from appliance.lab.waiting import describe
 
@@ -79,14 +79,7 @@ def up(
         name=name, nodes=nodes, ipv6=not no_ipv6, second_wan=second_wan, dmz=dmz, second_switch=second_switch
     )
     software = Software.ROUTER if routers else Software.APPLIANCE
-    settings = NodeSettings(
-        profile=profile,
-        preempt=not no_preempt,
-        pfsync={},
-        firewall=True,
-        xmlrpc_sync=nodes > 1,
-        dhcp={} if shutil.which("kea-dhcp4", path=f"{os.defpath}:/usr/sbin:/sbin") else None,
-    )
+    settings = whole(topology, profile=profile, preempt=not no_preempt)
     lab = Lab(topology, software=software, settings=settings, pcap=pcap)
     lab.up()
     try:

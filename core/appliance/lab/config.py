@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +60,18 @@ class NodeSettings:
     """More TOML, appended."""
     text: str | None = None
     """Replaces the whole file."""
+
+
+def whole(topology: Topology, *, profile: str = "book", preempt: bool = True) -> NodeSettings:
+    """A firewall with all that belongs to it; DHCP where Kea is installed."""
+    return NodeSettings(
+        profile=profile,
+        preempt=preempt,
+        pfsync={},
+        firewall=True,
+        xmlrpc_sync=topology.nodes > 1,
+        dhcp={} if shutil.which("kea-dhcp4", path=f"{os.defpath}:/usr/sbin:/sbin") else None,
+    )
 
 
 def node_toml(topology: Topology, node: str, settings: NodeSettings | None = None) -> str:

@@ -9,15 +9,18 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from appliance.errors import ApplianceError, RefusedError
 from appliance.lab.demo import uninterrupted
 from appliance.lab.lab import Lab
-from appliance.lab.measure import ProbeKind, ProbeResult
+from appliance.lab.leases import DhcpClient
+from appliance.lab.live_checks import Situation
+from appliance.lab.looking import CALM_S, all_is_well, look
+from appliance.lab.measure import ProbeKind
 from appliance.lab.rehearsals import BACK_S, PRIMARY, SECONDARY, Rehearsal, put_back
+from appliance.lab.report import Outcome, Phase, Report, Say
 
 BEFORE_S, AFTER_S = 0.5, 1.5
 """Traffic that flows before something happens, and after it: TCP may wait for its next retransmission."""
@@ -26,75 +29,6 @@ PROBES = (ProbeKind.UDP, ProbeKind.PING, ProbeKind.DOWNLOAD, ProbeKind.INTERACTI
 """What a client does meanwhile: a call, a ping, a download, a shell."""
 BEGIN_S = 10.0
 """For a cluster that is settled to be seen settled."""
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
-    """One half of a rehearsal: something happens, or is put back."""
-
-    title: str
-    took_s: float
-    """Until the roles had settled."""
-    probes: tuple[ProbeResult, ...]
-    """What clients measured; none when nobody did."""
-    begun: float = 0.0
-    """Unix time; 0: not noted."""
-    ended: float = 0.0
-    said: str = ""
-    """What the node said about it."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Outcome:
-    """How one rehearsal went."""
-
-    name: str
-    title: str
-    result: str = "passed"
-    """``passed``, ``failed``, ``skipped`` or ``aborted``."""
-    why: str = ""
-    phases: list[Phase] = field(default_factory=list)
-    looked_at: bool = False
-    """Nothing happened, something was looked at; then `why` tells what was seen."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Report:
-    """A whole drill."""
-
-    lab: str
-    """Empty: a cluster in use."""
-    started: str
-    """RFC 3339."""
-    outcomes: list[Outcome] = field(default_factory=list)
-    restored: bool = True
-    """Whether the cluster is as it was before."""
-    error: str = ""
-    """Why it is not, or why the drill did not begin."""
-    node: str = ""
-    """Of a cluster in use, where the drill ran."""
-    client: str = ""
-    """Who measured the losses, and to where; empty: the client of the lab, or nobody."""
-
-    @property
-    def place(self) -> str:
-        """For people."""
-        return self.lab or f"the cluster, from {self.node}"
-
-    @property
-    def passed(self) -> bool:
-        """Whether all that was rehearsed went well, and something was."""
-        done = [each for each in self.outcomes if each.result != "skipped"]
-        rehearsed = any(not each.looked_at for each in done)
-        return self.restored and not self.error and rehearsed and all(each.result == "passed" for each in done)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data, as ``--json`` prints it."""
-        data = asdict(self)
-        rehearsals = data.pop("outcomes")
-        return {**data, "passed": self.passed, "rehearsals": rehearsals}
 
 
 class Drill:
@@ -108,6 +42,7 @@ class Drill:
 
     def __init__(self, lab: Lab, *, say: Say, confirm: Callable[[str], bool]) -> None:
         self._lab, self._say, self._confirm = lab, say, confirm
+        self._dhcp = DhcpClient(lab)
         self.report = Report(lab=lab.name, started=datetime.now(UTC).isoformat(timespec="seconds"))
 
     def run(self, rehearsals: Sequence[Rehearsal]) -> Report:
@@ -118,6 +53,8 @@ class Drill:
             KeyboardInterrupt: Somebody has had enough; the cluster is as it was, the report tells.
         """
         self._refuse_unless_well()
+        if not self._look("before", 0.0):
+            return self.report
         for rehearsal in rehearsals:
             outcome = Outcome(name=rehearsal.name, title=rehearsal.title)
             self.report.outcomes.append(outcome)
@@ -134,8 +71,33 @@ class Drill:
             except (ApplianceError, subprocess.SubprocessError) as error:
                 outcome.result, outcome.why = "failed", str(error).splitlines()[0]
                 self._restore()
-                break
+                return self.report
+        self._look("after", CALM_S)
         return self.report
+
+    def _look(self, when: str, patience_s: float) -> bool:
+        """What a handbook has an operator look at, and a lease; whether all is well."""
+        before = Situation(node=PRIMARY, master=PRIMARY)
+
+        def ask(*words: str) -> dict[str, Any]:
+            return self._lab.request(PRIMARY, *words)
+
+        seen = look(ask, before, when, patience_s=patience_s, say=self._say)
+        if when == "before":
+            seen.append(self._lease())
+        self.report.outcomes += seen
+        return all_is_well(seen)
+
+    def _lease(self) -> Outcome:
+        outcome = Outcome(name="lease-before", title="a lease", looked_at=True)
+        try:
+            outcome.why = self._dhcp.begin()
+        except (ApplianceError, subprocess.SubprocessError) as error:
+            outcome.result, outcome.why = "failed", str(error).splitlines()[0]
+        else:
+            outcome.result = "passed" if self._dhcp.address else "skipped"
+        self._say(f"{outcome.title}: {outcome.why}")
+        return outcome
 
     def _refuse_unless_well(self) -> None:
         lab = self._lab
@@ -184,13 +146,15 @@ class Drill:
             for probe in running:
                 probe.wait_flowing()
             time.sleep(BEFORE_S)
-            begun = time.monotonic()
+            begun, begun_at = time.time(), time.monotonic()
             act()
-            took_s = time.monotonic() - begun
+            took_s = time.monotonic() - begun_at
+            said = self._dhcp.again()
             time.sleep(AFTER_S)
             results = tuple(probe.stop() for probe in running)
         self._say(f"  {title}: " + "; ".join(f"{each.kind} {each.sentence()}" for each in results))
-        return Phase(title=title, took_s=round(took_s, 3), probes=results)
+        took_s = round(took_s, 3)
+        return Phase(title=title, took_s=took_s, probes=results, begun=begun, ended=time.time(), said=said)
 
     def _restore(self) -> None:
         """An impatient second Ctrl-C must not leave anything behind."""

@@ -13,12 +13,14 @@ from pathlib import Path
 from appliance.control.client import DEFAULT_SOCKET
 from appliance.errors import UsageError
 from appliance.lab import client, live
-from appliance.lab.config import NodeSettings
+from appliance.lab.config import whole
 from appliance.lab.demo import as_interrupt, uninterrupted
-from appliance.lab.drill import Drill, Report, Say
+from appliance.lab.drill import Drill
 from appliance.lab.drill_report import html, text
 from appliance.lab.lab import Lab, unique_name
-from appliance.lab.rehearsals import REHEARSALS, Rehearsal
+from appliance.lab.pairing import pair_all
+from appliance.lab.rehearsals import PRIMARY, REHEARSALS, Rehearsal
+from appliance.lab.report import Report, Say
 from appliance.lab.topology import Topology
 from appliance.plugin.contributions import Argument, Command, Where
 
@@ -156,12 +158,14 @@ def _cluster(name: str, profile: str, say: Say) -> Iterator[Lab]:
     if name:
         yield Lab.open(name)
         return
-    settings = NodeSettings(profile=profile, pfsync={}, firewall=True)
-    made = Lab(Topology(name=unique_name("drill")), settings=settings)
+    topology = Topology(name=unique_name("drill"))
+    made = Lab(topology, settings=whole(topology, profile=profile))
     say("Build the example cluster on this machine")
     try:
         made.up()
         made.wait_settled(deadline_s=SETTLE_S)
+        pair_all(made)
+        made.wait_settled(PRIMARY, deadline_s=SETTLE_S)
         yield made
     finally:
         with uninterrupted():

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from appliance.lab.demo import table
-from appliance.lab.drill import Outcome, Phase, Report
 from appliance.lab.measure import SLICE_MS, ProbeKind, ProbeResult
+from appliance.lab.report import Outcome, Phase, Report
 
 WIDTH, HEIGHT = 720, 64
 """Of a plot, in pixels of the page; it scales with the window."""
+BAR_MIN = 3
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --dim: #59636e; --paper: #fff; --card: #f6f8fa; --line: #d0d7de;
   --loss: #c62828; --ok: #1a7f37; }
@@ -150,12 +151,7 @@ def _plot(phase: Phase, probe: ProbeResult) -> str:
     """Loss over time: one bar for each slice."""
     count = len(probe.loss_percent)
     width = WIDTH / count
-    bars = "".join(
-        f'<rect x="{number * width:.1f}" y="{HEIGHT - percent * HEIGHT / 100:.1f}" width="{max(width - 0.5, 0.5):.1f}" '
-        f'height="{percent * HEIGHT / 100:.1f}"><title>{number * SLICE_MS} ms: {percent} % lost</title></rect>'
-        for number, percent in enumerate(probe.loss_percent)
-        if percent
-    )
+    bars = "".join(_bar(number, share, width) for number, share in enumerate(probe.loss_percent) if share)
     seconds = count * SLICE_MS / 1000
     said = f"{probe.kind}: {probe.sentence()}"
     label = escape(f"{phase.title}, {said}", quote=True)
@@ -167,3 +163,10 @@ def _plot(phase: Phase, probe: ProbeResult) -> str:
         f'<text x="0" y="{HEIGHT + 14}">0 s</text>'
         f'<text x="{WIDTH}" y="{HEIGHT + 14}" text-anchor="end">{seconds:.1f} s</text></g></svg></figure>'
     )
+
+
+def _bar(number: int, share: int, width: float) -> str:
+    """One slice in which something was lost; a single datagram is seen as well."""
+    height = max(share * HEIGHT / 100, BAR_MIN)
+    place = f'x="{number * width:.1f}" y="{HEIGHT - height:.1f}" width="{max(width - 0.5, 0.5):.1f}"'
+    return f'<rect {place} height="{height:.1f}"><title>{number * SLICE_MS} ms: {share} % lost</title></rect>'

@@ -19,8 +19,9 @@ from appliance.control import wire
 from appliance.control.client import Call
 from appliance.errors import ApplianceError, RefusedError, UsageError
 from appliance.lab.demo import uninterrupted
-from appliance.lab.drill import Outcome, Phase, Report, Say
-from appliance.lab.live_checks import CHECKS, JsonObject, Judge, Situation, dhcp_is_with, situation
+from appliance.lab.live_checks import JsonObject, Situation, dhcp_is_with, situation
+from appliance.lab.looking import CALM_S, all_is_well, look
+from appliance.lab.report import Outcome, Phase, Report, Say
 from appliance.lab.waiting import ask
 
 POLL_S = 0.02
@@ -31,8 +32,6 @@ BACK_S = 60.0
 """To be as before: a link comes up, states are learned, the node takes over again."""
 REHEARSE_S = 120.0
 """After this the node puts it back by itself, should this program hang."""
-CALM_S = 30.0
-"""For gateways to be seen up again, leases and states to arrive."""
 POWER_S = 300.0
 """For somebody to walk to a machine, and for a machine to start."""
 POWER_OFF = "power-off"
@@ -108,7 +107,7 @@ class LiveNode:
                 if isinstance(reply, wire.Failure):
                     raise ApplianceError(reply.message, hint=reply.hint)
                 if isinstance(reply, wire.Data):
-                    yield str(reply.data["result"])
+                    yield str(reply.data["result"]).partition("\n")[0]
                     return
         raise ApplianceError("the node did not say what it does", hint="See its log.")
 
@@ -195,31 +194,12 @@ class LiveDrill:
         self.report.outcomes.append(outcome)
         return found
 
-    def _judged(self, judge: Judge, words: tuple[str, ...], patience_s: float) -> tuple[str, str]:
-        """What is wrong at the end of our patience, and what the node says."""
-        deadline = time.monotonic() + patience_s
-        while True:
-            wrong, told = judge(self._node.ask(*words), self._before)
-            if not wrong or time.monotonic() > deadline:
-                return wrong, told
-            time.sleep(POLL_S)
-
     def _check(self, when: str, patience_s: float = 0.0) -> bool:
         """What the handbook has an operator look at; whether all is well."""
-        outcomes = []
-        for name, words, judge in CHECKS:
-            outcome = Outcome(name=f"{name}-{when}", title=f"{name} {when}", looked_at=True)
-            try:
-                wrong, told = self._judged(judge, words, patience_s)
-            except ApplianceError as error:  # no such plugin, or no table for it: one that is down fails the doctor
-                outcome.result, outcome.why = "skipped", error.message.splitlines()[0]
-            else:
-                outcome.result, outcome.why = "failed" if wrong else "passed", wrong or told
-            self._say(f"{outcome.title}: {outcome.why}")
-            outcomes.append(outcome)
-            self._has_dhcp |= (name, outcome.result) == ("DHCP", "passed")
-        self.report.outcomes += outcomes
-        return all(each.result != "failed" for each in outcomes)
+        seen = look(self._node.ask, self._before, when, patience_s=patience_s, say=self._say)
+        self.report.outcomes += seen
+        self._has_dhcp |= any((each.name, each.result) == ("DHCP-before", "passed") for each in seen)
+        return all_is_well(seen)
 
     def _rehearse(self, rehearsal: LiveRehearsal, outcome: Outcome) -> None:
         begun = time.time()

@@ -112,7 +112,7 @@ def judge_dhcp(show_dhcp: JsonObject, before: Situation) -> tuple[str, str]:
     """``show dhcp``: served by the node with the addresses, and the other one has the leases."""
     wrong = dhcp_is_with(show_dhcp, "me" if before.is_master else "peer")
     late = [f"{each['interface']} {each['replication']}" for each in show_dhcp["pools"] if not _is_replicated(each)]
-    told = f"{len(show_dhcp['pools'])} pools, {show_dhcp['leases_total']} leases"
+    told = f"leases: {show_dhcp['leases_total']}, pools: {len(show_dhcp['pools'])}"
     return wrong or "; ".join(late), f"{told}; the other node says it has them"
 
 

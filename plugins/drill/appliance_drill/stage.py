@@ -173,7 +173,7 @@ class Stage:
             self._ctx.publish(Status(summary="nothing is rehearsed"))
             return
         summary = f"{self._now.name} is being rehearsed, for {seconds:g} s at most"
-        self._ctx.publish(Status(health=Health.WARN, summary=summary))
+        self._ctx.publish(Status(health=Health.WARN, summary=summary, fix="It is put back by itself."))
 
 
 def _alarm(rehearsal: Rehearsal, why: str, *, active: bool = True) -> Alarm:

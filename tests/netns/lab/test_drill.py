@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
-from appliance.lab import Lab, NodeSettings, Topology
+from appliance.lab import Lab, Topology
 from appliance.lab.client import Measured, merge, report_from
+from appliance.lab.config import whole
 from appliance.lab.lab import unique_name
+from appliance.lab.pairing import pair_all
 from appliance.lab.rehearsals import REHEARSALS
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
@@ -29,9 +31,11 @@ LIVE = ("switchover", "maintenance", "disable", "unplug-lan", "unplug-wan")
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    """A firewall cluster with fw1 as MASTER of everything."""
-    with Lab(Topology(name=unique_name("r")), settings=NodeSettings(pfsync={}, firewall=True)) as built:
+    """A whole cluster, paired, with fw1 as MASTER of everything."""
+    topology = Topology(name=unique_name("r"))
+    with Lab(topology, settings=whole(topology)) as built:
         built.wait_settled("fw1", deadline_s=SETTLE_S)
+        pair_all(built)
         yield built
 
 
@@ -53,6 +57,11 @@ def drilled(lab: Lab, *options: str) -> tuple[int, dict[str, Any]]:
     return process.returncode, json.loads(said)
 
 
+def rehearsed(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Without what was only looked at."""
+    return [each for each in report["rehearsals"] if not each["looked_at"]]
+
+
 def is_as_it_was(lab: Lab) -> None:
     assert not lab.faults_in_force()
     assert all(lab.has_power(node) for node in lab.topology.node_names)
@@ -65,13 +74,17 @@ def test_what_a_client_lost_is_measured_and_reported(lab: Lab, tmp_path: Path) -
     page = tmp_path / "report.html"
     status, report = drilled(lab, "--only", "switchover,unplug-wan,power-off", "--report", str(page))
     assert (status, report["passed"], report["restored"]) == (0, True, True)
-    planned, cable, power = report["rehearsals"]
+    looked = {each["name"]: each["result"] for each in report["rehearsals"] if each["looked_at"]}
+    assert set(looked.values()) == {"passed"}, report
+    assert {"status-before", "lease-before", "DHCP-after", "replication-after"} < set(looked)
+    planned, cable, power = rehearsed(report)
     assert (power["result"], power["why"]) == ("skipped", "not confirmed"), "nobody was there to be asked"
     for each in (planned, cable):
         assert [phase["title"] for phase in each["phases"]] == ["it happens", "it is put back"]
         for phase in each["phases"]:
             assert {probe["kind"] for probe in phase["probes"]} == {"udp", "ping", "download", "interactive"}
             assert all(probe["survived"] for probe in phase["probes"])
+            assert phase["said"].startswith("DHCP: the client gets 192.168.1.")
     udp = cable["phases"][0]["probes"][0]
     assert udp["lost"] > 0
     assert max(udp["loss_percent"]) > 0
@@ -92,7 +105,7 @@ def test_interrupted_in_the_middle_everything_is_put_back(lab: Lab, name: str) -
         process.send_signal(signal.SIGINT)
         said, problems = process.communicate(timeout=DRILL_S)
     assert process.returncode == 130, problems
-    (only,) = json.loads(said)["rehearsals"]
+    (only,) = rehearsed(json.loads(said))
     assert (only["result"], json.loads(said)["restored"]) == ("aborted", True)
     is_as_it_was(lab)
 
@@ -132,9 +145,9 @@ def test_a_cluster_in_use_is_drilled_from_one_of_its_nodes(lab: Lab) -> None:
     assert said, problems
     report = json.loads(said)
     assert (process.returncode, report["passed"], report["restored"]) == (0, True, True), (said, problems)
-    rehearsed = [each for each in report["rehearsals"] if not each["looked_at"]]
-    assert {each["name"] for each in rehearsed} == set(LIVE)
-    assert "handed over to fw2" in rehearsed[0]["phases"][0]["said"]
+    assert [each["name"] for each in rehearsed(report)] == list(LIVE)
+    assert "handed over to fw2" in rehearsed(report)[0]["phases"][0]["said"]
+    assert {each["result"] for each in report["rehearsals"]} == {"passed"}, "nothing is skipped on a whole cluster"
     merged = merge(report_from(report), client)
     assert [len(phase.probes) for each in merged.outcomes for phase in each.phases] == [1] * 2 * len(LIVE)
     assert merged.passed, "the client's pings go on"

@@ -9,8 +9,8 @@ import pytest
 
 from appliance.errors import ApplianceError, UsageError
 from appliance.lab.client import Measured, kinds_of, merge, read, report_from
-from appliance.lab.drill import Outcome, Phase, Report
 from appliance.lab.measure import ProbeKind, ProbeResult
+from appliance.lab.report import Outcome, Phase, Report
 
 BEGAN = 1000.0
 UDP = ProbeResult(

@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from appliance.lab.drill import Outcome, Phase, Report
 from appliance.lab.drill_report import html, text
 from appliance.lab.measure import ProbeKind, ProbeResult
+from appliance.lab.report import Outcome, Phase, Report
 
 UDP = ProbeResult(
     kind=ProbeKind.UDP, sent=3000, lost=22, longest_gap_ms=22.4, survived=True, seconds=3.0, loss_percent=(0, 22, 0)
