@@ -17,6 +17,7 @@ import trio
 from appliance.errors import ApplianceError, KernelError
 from appliance.events import Alarm, Event, Health, Request
 from appliance.events.doctor import Examine
+from appliance.net import clock
 from appliance.plugin import Check, Finding, Node, NoProvider, Probe
 from appliance.status import SICK_PLUGINS, SICK_SERVICES
 
@@ -187,11 +188,26 @@ def core_checks(appliance: ApplianceView) -> list[tuple[str, Check]]:
             fix=" ".join(dict.fromkeys(alarm.fix for alarm in active)) or "See `appliance show alarms`.", health=worst,
         )  # fmt: skip
 
+    async def clock_is_kept(_: Probe) -> Finding:
+        seen = await trio.to_thread.run_sync(clock.read)
+        if seen is None or not seen.own:
+            return Finding(health=Health.OK, what="the clock is not this node's own: its machine keeps it")
+        if seen.synchronized:
+            return Finding(health=Health.OK, what=f"the clock is kept, within {seen.max_error_s:.3f} s")
+        return Finding(
+            health=Health.WARN,
+            what="nobody keeps the clock of this node",
+            why="it drifts away from the other node's; schedules, leases, certificates and logs go by it",
+            fix="Let it keep time by NTP: 'chronyc sources' shows what chrony has, /config/chrony names other servers. "
+            "Some minutes after a start it is right.",
+        )
+
     made = (
         Check(name="plugins", help="Every installed plugin could be loaded.", run=plugins),
         Check(name="services", help="Every service runs.", run=services),
         Check(name="bus", help="No subscriber of the event bus loses events.", run=bus),
         Check(name="alarms", help="No service has raised an alarm.", run=alarms),
+        Check(name="clock", help="The clock of the node is kept by NTP.", run=clock_is_kept),
     )
     return [("core", check) for check in made]
 

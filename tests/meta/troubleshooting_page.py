@@ -23,7 +23,7 @@ they look at, what they find, why it matters, and the remedy. `…` stands for n
 """
 SYMPTOMS = (
     ("A VHID is used twice on a network, by another cluster or by VRRP", ("alarm foreign",)),
-    ("Clocks or time zones of the nodes differ", ("sync-clocks",)),
+    ("Clocks or time zones of the nodes differ", ("sync-clocks", "clock")),
     ("A VIP has another mask than its interface", ("appliance check", "sync-interfaces")),
     ("The interface of a VIP has no address of that network", ("appliance check", "interfaces-addresses")),
     ("Adverts with an incorrect hash", ("alarm password-differs", "alarm addresses-differ", "alarm bad-auth")),

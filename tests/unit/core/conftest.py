@@ -12,6 +12,7 @@ from appliance.bus import EventBus
 from appliance.config import Config
 from appliance.config.model import NodeTable
 from appliance.metrics import MetricsRegistry
+from appliance.net import clock
 from appliance.plugin import Check, Command, Node
 
 
@@ -84,6 +85,7 @@ class SomeNode:
 
 
 @pytest.fixture
-def make_node() -> Callable[..., SomeNode]:
-    """Makes a node; give it a clock to use it outside of trio."""
+def make_node(monkeypatch: pytest.MonkeyPatch) -> Callable[..., SomeNode]:
+    """Makes a node on a machine whose clock is kept; give it a clock to use it outside of trio."""
+    monkeypatch.setattr(clock, "read", lambda: clock.Clock(synchronized=True, max_error_s=0.001))
     return SomeNode

@@ -9,6 +9,8 @@ from appliance.doctor import NodeProbe, core_checks, run_checks, serving
 from appliance.errors import KernelError, RefusedError
 from appliance.events import Alarm, Event, Health, SetEnabled
 from appliance.events.doctor import Examine
+from appliance.net import clock
+from appliance.net.clock import Clock
 from appliance.plugin import Check, Finding, Overflow, Probe
 
 
@@ -97,7 +99,7 @@ def test_the_core_finds_nothing_wrong_with_a_healthy_node(make_node: Any) -> Non
     async def main() -> None:
         node = make_node()
         results = await run_checks(core_checks(node), NodeProbe(node))
-        assert [result.finding.health for result in results] == [Health.OK] * 4
+        assert [result.finding.health for result in results] == [Health.OK] * 5
 
     run(main)
 
@@ -107,8 +109,8 @@ def test_services_can_ask_for_the_report_of_the_whole_node(make_node: Any) -> No
         node = make_node()
         with serving(node):
             report = await node.bus.call(Examine())
-        assert (report["node"], report["ok"], report["fail"]) == ("fw1", 4, 0)
-        assert [each["check"] for each in report["findings"]] == ["plugins", "services", "bus", "alarms"]
+        assert (report["node"], report["ok"], report["fail"]) == ("fw1", 5, 0)
+        assert [each["check"] for each in report["findings"]] == ["plugins", "services", "bus", "alarms", "clock"]
 
     run(main)
 
@@ -130,6 +132,28 @@ def test_the_core_finds_sick_plugins_services_subscribers_and_alarms(make_node: 
         assert found["bus"].health is Health.WARN
         assert "slow/one: 2 missed" in found["bus"].why
         assert (found["alarms"].health, found["alarms"].fix) == (Health.WARN, "Compare them.")
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("seen", "health", "words"),
+    [
+        (Clock(synchronized=True, max_error_s=0.02), Health.OK, "the clock is kept, within 0.020 s"),
+        (Clock(synchronized=False, max_error_s=16.0), Health.WARN, "nobody keeps the clock"),
+        (Clock(synchronized=False, max_error_s=16.0, own=False), Health.OK, "not this node's own"),
+        (None, Health.OK, "not this node's own"),
+    ],
+)
+def test_a_clock_that_nobody_keeps_is_found(
+    make_node: Any, monkeypatch: pytest.MonkeyPatch, seen: Clock | None, health: Health, words: str
+) -> None:
+    async def main() -> None:
+        node = make_node()
+        monkeypatch.setattr(clock, "read", lambda: seen)
+        found = {each.name: each.finding for each in await run_checks(core_checks(node), NodeProbe(node))}
+        assert found["clock"].health is health
+        assert words in found["clock"].what
 
     run(main)
 

@@ -146,7 +146,7 @@ def test_without_a_way_to_the_others_the_doctor_says_so_and_examines_this_node(m
     async def main() -> None:
         context = ControlContext(make_node())
         report = await doctor(context, peers=True)
-        assert (report["ok"], context.exit_code) == (4, 1)
+        assert (report["ok"], context.exit_code) == (5, 1)
         assert report["peers"][0]["error"] == "nothing on this node can ask the others"
 
     run(main)
@@ -166,9 +166,9 @@ def test_the_doctor_fails_when_a_check_fails_and_shows_the_remedy(make_node: Any
         context = ControlContext(node)
         report = await doctor(context)
         assert context.exit_code == 1
-        assert (report["ok"], report["fail"]) == (4, 1)
+        assert (report["ok"], report["fail"]) == (5, 1)
         text = screen("doctor", report)
         assert "FAIL  carp/twice: VIP answers twice\n      because two MACs\n      -> Look at the switch." in text
-        assert text.endswith("4 ok, 0 warnings, 1 failures")
+        assert text.endswith("5 ok, 0 warnings, 1 failures")
 
     run(main)
