@@ -328,8 +328,13 @@ class Reloader:
                 raise RefusedError(f"the node is stopping: {self._closed}", hint="Try again when it runs again.")
             # A client that goes away must not leave half of a change behind. Each step below has its own
             # deadline (to apply, and to apply the old list again); this one only bounds them all.
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 3 * APPLY_MAX_S):
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 3 * APPLY_MAX_S) as scope:
                 yield
+            if scope.cancelled_caught:
+                raise ApplianceError(
+                    f"the change did not end within {3 * APPLY_MAX_S:.0f} s, and was broken off",
+                    hint="See `appliance show services` for what hangs; restart the node if it stays.",
+                )
 
     def _refuse_while_pending(self) -> None:
         if self._pending is not None:

@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from appliance.errors import ApplianceError
@@ -108,7 +109,8 @@ def parse_certificate(der: bytes) -> Certificate:
         subject = [attribute.value for attribute in parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
         algorithm = parsed.signature_hash_algorithm
         canonical = parsed.public_bytes(serialization.Encoding.DER)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, CryptographyDeprecationWarning) as error:
+        # The warning: where warnings are errors, about what a later release of the library refuses.
         raise _wrong_certificate("is malformed") from error
     if canonical != der:
         raise _wrong_certificate("is followed by something else")

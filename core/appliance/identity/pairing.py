@@ -28,7 +28,7 @@ its keyring is stored, so that a rotation does not come in between.
 from __future__ import annotations
 
 import secrets as random_numbers
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -60,8 +60,12 @@ CODE_VALID_S = 600.0
 """How long a code can be used, in seconds."""
 TRIES_MAX = 5
 """Wrong proofs after which the listener closes."""
+SOURCE_TRIES_MAX = 3
+"""Of these from one address: an operator mistypes, and a stranger must not use up the tries of all others."""
 RUNS_MAX = 8
 """Runs that have begun and are not confirmed; a further one replaces the oldest."""
+SOURCE_RUNS_MAX = 2
+"""Of these from one address; a further one replaces the oldest from there."""
 RUN_VALID_S = 30.0
 """How long a run may take, in seconds: two calls over a local network."""
 
@@ -101,6 +105,7 @@ class _Run:
     initiator: Keys
     listener: Keys
     ends_at: float
+    source: str
 
 
 class Listener:
@@ -132,16 +137,18 @@ class Listener:
         self.tries_left = TRIES_MAX
         """Wrong proofs that are still taken."""
         self._paired_with = ""
+        self._wrong: Counter[str] = Counter()
 
     def closed(self, now: float) -> str | None:
         """Why nobody can pair any more; ``None`` while the listener is open."""
         if self._paired_with:
             return f"the code was used by {self._paired_with}"
         if self.tries_left <= 0:
-            return f"{TRIES_MAX} wrong codes were tried"
+            tried = ", ".join(f"{source or 'somewhere'} ({count})" for source, count in self._wrong.most_common())
+            return f"{TRIES_MAX} wrong codes were tried, from {tried}"
         return f"the code was valid for {CODE_VALID_S / 60:.0f} minutes" if now >= self.expires_at else None
 
-    def receive(self, message: object, *, keyring: Keyring | None, now: float, wall: int) -> Outcome:
+    def receive(self, message: object, *, keyring: Keyring | None, now: float, wall: int, source: str = "") -> Outcome:
         """Take a message of an initiator and return what to do.
 
         Args:
@@ -149,19 +156,24 @@ class Listener:
             keyring: What this node holds at this moment.
             now: Seconds, by the same clock as at the beginning.
             wall: Seconds since the epoch, for the secret that is made when neither side has one.
+            source: Address of the initiator.
         """
         why = self.closed(now)
         if why is not None:
             hint = "Run 'appliance pair --listen' on that node again."
             return Refused(kind="closed", message=f"the other node does not pair: {why}", hint=hint)
+        if self._wrong[source] >= SOURCE_TRIES_MAX:
+            what = f"the other node takes no more codes from this address: {SOURCE_TRIES_MAX} were wrong"
+            hint = "Run 'appliance pair --listen' on that node again, and type its new code."
+            return Refused(kind="closed", message=what, hint=hint)
         try:
             if step_of(message) == "hello":
-                return self._hello(message, now)
+                return self._hello(message, now, source)
             return self._confirm(message, keyring, now, wall)
         except RefusalError as refusal:
             return refusal.refused
 
-    def _hello(self, message: object, now: float) -> Reply:
+    def _hello(self, message: object, now: float, source: str) -> Reply:
         session = session_of(message)
         hello = parse_hello(message)
         _check_peer(hello.certificate, self._own, self._peers)
@@ -179,12 +191,18 @@ class Listener:
         if isk is None:
             raise malformed("share")
         initiator, listener = keys_of(isk)
-        while len(self._runs) >= RUNS_MAX:
-            self._runs.popitem(last=False)
+        self._make_room(source)
         self._runs[session] = _Run(
-            peer=hello.certificate, initiator=initiator, listener=listener, ends_at=now + RUN_VALID_S
+            peer=hello.certificate, initiator=initiator, listener=listener, ends_at=now + RUN_VALID_S, source=source
         )
         return Reply(Hello(certificate=self._own, share=share, session=b"").message())
+
+    def _make_room(self, source: str) -> None:
+        same = [session for session, run in self._runs.items() if run.source == source]
+        if len(same) >= SOURCE_RUNS_MAX:
+            del self._runs[same[0]]
+        while len(self._runs) >= RUNS_MAX:
+            self._runs.popitem(last=False)
 
     def _confirm(self, message: object, keyring: Keyring | None, now: float, wall: int) -> Paired:
         # Whatever comes of it, a run takes one proof.
@@ -195,6 +213,7 @@ class Listener:
             )
         if not proves(run.initiator, message):
             self.tries_left -= 1
+            self._wrong[run.source] += 1
             raise RefusalError(
                 "code",
                 f"the code is wrong, or somebody is in between; tries left: {self.tries_left}",

@@ -165,6 +165,24 @@ def answer(
     return keyring, _answer(keyring, refused, peers, request)
 
 
+def second_proposal(keyring: Keyring | None, secret: PairingSecret, earlier: str, own: str) -> Answer | None:
+    """The refusal of a node that proposes one secret after the other without ever switching to one.
+
+    None that keeps to the rules above does, and one that does not must not use up the room for the secrets of others.
+
+    Args:
+        keyring: What this node holds.
+        secret: What the peer proposes.
+        earlier: Id of what it proposed before; empty if it has not.
+        own: Name of this node.
+    """
+    held = keyring.find(earlier) if keyring is not None else None
+    if keyring is None or held is None or held.id == secret.id or held.age <= keyring.current.age:
+        return None
+    refused = f"{own} still holds another secret of the same node, which it has to finish first"
+    return Answer(refused=refused, holds=tuple(each.age for each in keyring.secrets), sending=keyring.sending)
+
+
 def _do(keyring: Keyring, request: Request, own: str) -> tuple[Keyring, str]:
     """The keyring afterwards, and why it was not done."""
     if request.step == "propose" and request.secret is not None:

@@ -16,17 +16,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from appliance.config.sections import canonical
 from appliance.rpc import Fault, FaultCode
 from appliance_xmlrpc_sync.drift import Ledger
 from appliance_xmlrpc_sync.settings import OnDrift
 
 CONFIRM_MIN_S, CONFIRM_MAX_S = 1.0, 120.0
 """How long a sender may ask this node to wait for its confirmation."""
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+"""How JSON escapes half of a character; canonical JSON escapes none."""
 
 
 class Phase(StrEnum):
@@ -296,9 +300,11 @@ def _read(name: str, part: Part) -> dict[str, Any]:
     if hashlib.sha256(part.data).hexdigest() != part.sha256:
         raise Fault(FaultCode.DIGEST, f"the section {name!r} is not what its digest says")
     try:
-        data = json.loads(part.data)
+        data = json.loads(part.data.decode())
+        if _SURROGATE.search(part.data):
+            canonical(data)  # half of a character is no text, and could never be written
     except (ValueError, RecursionError):
         data = None
     if not isinstance(data, dict):
-        raise Fault(FaultCode.PARAMETERS, f"the section {name!r} is not a JSON object")
+        raise Fault(FaultCode.PARAMETERS, f"the section {name!r} is not a JSON object of valid text")
     return data

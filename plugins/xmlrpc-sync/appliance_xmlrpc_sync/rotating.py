@@ -46,6 +46,8 @@ class Rotations:
             password_file=settings.password_file,
         )
         self._leading = trio.Lock()
+        self._proposed: dict[str, str] = {}
+        """Id of the last secret that a node proposed, by its certificate: as many as there are pairings."""
 
     async def rotate(self, params: list[Value], caller: Caller) -> object:
         """What a leader asks: ``(struct) -> struct``."""
@@ -55,7 +57,7 @@ class Rotations:
             request = rotation.parse_request(params[0])
         except ValueError as error:
             raise Fault(FaultCode.PARAMETERS, str(error)) from None
-        return (await self._answer(request)).wire()
+        return (await self._answer(request, caller.fingerprint)).wire()
 
     async def lead(self) -> str:
         """Make a new secret, or finish what was interrupted; a sentence for people.
@@ -106,12 +108,18 @@ class Rotations:
             said: Any = await client.call(METHOD, request.wire())
         return rotation.parse_answer(said)
 
-    async def _answer(self, request: rotation.Request) -> Answer:
+    async def _answer(self, request: rotation.Request, leader: str = "") -> Answer:
         introductions = self._introductions
         async with introductions.storing:
             before = await trio.to_thread.run_sync(introductions.store.keyring)
             names = [peer.name for peer in introductions.peers]
-            after, said = rotation.answer(before, request, own=introductions.own().certificate.name, peers=names)
+            own, earlier = introductions.own().certificate.name, self._proposed.get(leader, "")
+            if request.secret is not None and leader:
+                refused = rotation.second_proposal(before, request.secret, earlier, own)
+                if refused is not None:
+                    return refused
+                self._proposed[leader] = request.secret.id
+            after, said = rotation.answer(before, request, own=own, peers=names)
             if after is not None and after != before:
                 await trio.to_thread.run_sync(introductions.store.write_keyring, after)
                 introductions.tell_keys()

@@ -180,7 +180,7 @@ class PairingDesk:
         self, window: _Window, message: dict[str, Value], keyring: Keyring | None, caller: Caller
     ) -> Reply | Paired:
         now, wall = trio.current_time(), int(time.time())
-        outcome = window.listener.receive(message, keyring=keyring, now=now, wall=wall)
+        outcome = window.listener.receive(message, keyring=keyring, now=now, wall=wall, source=caller.address)
         if isinstance(outcome, Refused):
             self._refused(window, outcome, caller)
         return outcome

@@ -571,3 +571,19 @@ def test_a_file_that_vanished_refuses_the_reload(tmp_path: Path) -> None:
             assert len(w.events(ConfigRefused)) == 1
 
     run(main)
+
+
+def test_a_change_that_never_ends_is_an_error_and_not_a_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(*_: object, **__: object) -> None:
+        await trio.sleep_forever()
+
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            monkeypatch.setattr(ConfigStore, "write", hangs)
+            with pytest.raises(ApplianceError, match="did not end within 360 s") as error:
+                await w.apply(changed(alpha=2))
+            assert "appliance show services" in error.value.hint
+
+    run(main)

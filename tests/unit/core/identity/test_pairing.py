@@ -19,6 +19,7 @@ from appliance.identity.pairing import (
     CODE_VALID_S,
     RUN_VALID_S,
     RUNS_MAX,
+    SOURCE_TRIES_MAX,
     TRIES_MAX,
     Initiator,
     Listener,
@@ -46,8 +47,10 @@ def initiator(code: str, own: Certificate = ONE, peers: Collection[str] = (), se
     return Initiator(own, peers, code, random=Random(seed).randbytes)
 
 
-def take(side: Listener, message: object, *, keyring: Keyring | None = None, now: float = NOW) -> Outcome:
-    return side.receive(message, keyring=keyring, now=now, wall=WALL)
+def take(
+    side: Listener, message: object, *, keyring: Keyring | None = None, now: float = NOW, source: str = "a"
+) -> Outcome:
+    return side.receive(message, keyring=keyring, now=now, wall=WALL, source=source)
 
 
 def message_of(outcome: Outcome) -> Message:
@@ -61,10 +64,11 @@ def refused(outcome: Outcome) -> tuple[str, str]:
     return outcome.kind, outcome.message
 
 
-def wrong_code(side: Listener, seed: int = 3) -> Outcome:
+def wrong_code(side: Listener, seed: int = 3, source: str = "a") -> Outcome:
     """A whole run with another code."""
     other = initiator("0000-0000", seed=seed)
-    return take(side, message_of(other.receive(message_of(take(side, other.hello())), keyring=None)))
+    answer = message_of(take(side, other.hello(), source=source))
+    return take(side, message_of(other.receive(answer, keyring=None)), source=source)
 
 
 def pair(
@@ -188,28 +192,52 @@ def test_one_success_closes_the_listener() -> None:
 def test_five_wrong_codes_close_the_listener_also_for_the_right_one() -> None:
     second = listener()
     for left in (4, 3, 2, 1, 0):
-        assert refused(wrong_code(second, seed=left)) == (
+        assert refused(wrong_code(second, seed=left, source="b" if left < 2 else "a")) == (
             "code",
             f"the code is wrong, or somebody is in between; tries left: {left}",
         )
-    assert second.closed(NOW) == "5 wrong codes were tried"
+    assert second.closed(NOW) == "5 wrong codes were tried, from a (3), b (2)"
     assert refused(take(second, initiator(second.code).hello()))[0] == "closed"
 
 
 def test_after_four_wrong_codes_the_right_one_is_good() -> None:
     second = listener()
     for seed in range(4):
-        wrong_code(second, seed=seed)
+        wrong_code(second, seed=seed, source="ab"[seed % 2])
     _, at_one = pair(initiator(second.code), second)
     assert isinstance(at_one, Paired)
 
 
 def test_wrong_codes_at_the_same_time_do_not_give_more_tries() -> None:
     second = listener()
-    others = [initiator("0000-0000", seed=seed) for seed in range(RUNS_MAX)]
-    confirms = [message_of(other.receive(message_of(take(second, other.hello())), keyring=None)) for other in others]
-    kinds = [refused(take(second, confirm))[0] for confirm in confirms]
+    others = {str(seed): initiator("0000-0000", seed=seed) for seed in range(RUNS_MAX)}
+    confirms = {
+        source: message_of(other.receive(message_of(take(second, other.hello(), source=source)), keyring=None))
+        for source, other in others.items()
+    }
+    kinds = [refused(take(second, confirm, source=source))[0] for source, confirm in confirms.items()]
     assert kinds == ["code"] * TRIES_MAX + ["closed"] * (RUNS_MAX - TRIES_MAX)
+
+
+def test_a_stranger_does_not_use_up_the_tries_of_others() -> None:
+    second = listener()
+    for seed in range(SOURCE_TRIES_MAX):
+        assert refused(wrong_code(second, seed=seed, source="stranger"))[0] == "code"
+    kind, said = refused(take(second, initiator(second.code, seed=7).hello(), source="stranger"))
+    assert kind == "closed"
+    assert said == "the other node takes no more codes from this address: 3 were wrong"
+    assert second.tries_left == TRIES_MAX - SOURCE_TRIES_MAX
+    _, at_one = pair(initiator(second.code), second)
+    assert isinstance(at_one, Paired)
+
+
+def test_a_stranger_who_begins_again_and_again_does_not_end_the_run_of_another() -> None:
+    second = listener()
+    early = initiator(second.code)
+    answer = message_of(take(second, early.hello()))
+    for seed in range(100, 100 + 2 * RUNS_MAX):
+        take(second, initiator("0000-0000", seed=seed).hello(), source="stranger")
+    assert isinstance(take(second, message_of(early.receive(answer, keyring=None))), Paired)
 
 
 def test_a_code_is_valid_for_ten_minutes() -> None:
@@ -240,7 +268,7 @@ def test_runs_that_begin_and_do_nothing_do_not_keep_others_out() -> None:
     early = initiator(second.code)
     answer = message_of(take(second, early.hello()))
     for seed in range(100, 100 + RUNS_MAX):
-        take(second, initiator("0000-0000", seed=seed).hello())
+        take(second, initiator("0000-0000", seed=seed).hello(), source=str(seed))
     assert refused(take(second, message_of(early.receive(answer, keyring=None))))[0] == "run"
     _, at_one = pair(initiator(second.code, seed=5), second)
     assert isinstance(at_one, Paired)

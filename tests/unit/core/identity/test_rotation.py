@@ -33,6 +33,7 @@ from appliance.identity.rotation import (
     answer,
     parse_answer,
     parse_request,
+    second_proposal,
 )
 
 WALL = 1_790_000_000
@@ -278,6 +279,18 @@ def test_a_full_node_says_so() -> None:
     cluster = Cluster("fw1", "fw2")
     cluster.rings["fw1"], cluster.rings["fw2"] = ring(1, 9), ring(1, 2, 3, 4)
     assert failed(cluster.rotate("fw1")) == ("fw2 holds 4 secrets, left over from interrupted rotations: pair it anew")
+
+
+def test_a_node_that_proposes_without_ever_finishing_gets_one_place() -> None:
+    held = ring(1, 2, sending=1)  # 2 is what it proposed before
+    refused = second_proposal(held, secret(3), secret(2).id, "fw2")
+    assert refused is not None
+    assert refused.refused == "fw2 still holds another secret of the same node, which it has to finish first"
+    assert parse_answer(refused.wire()) == refused
+    assert second_proposal(held, secret(2), secret(2).id, "fw2") is None  # repeated
+    assert second_proposal(ring(1, 2, sending=2), secret(3), secret(2).id, "fw2") is None  # finished
+    assert second_proposal(held, secret(3), "", "fw2") is None
+    assert second_proposal(None, secret(3), secret(2).id, "fw2") is None
 
 
 def asked(keyring: Keyring, step: Any, number: int) -> tuple[Keyring | None, str]:

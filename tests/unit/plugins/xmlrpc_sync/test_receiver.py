@@ -203,11 +203,19 @@ def test_a_section_that_is_not_what_its_digest_says_is_refused() -> None:
     assert code_of(error) == FaultCode.DIGEST
 
 
-@pytest.mark.parametrize("raw", [b"[]", b"{", b"[" * 200_000, b"\xff"])
+@pytest.mark.parametrize(
+    "raw",
+    [b"[]", b"{", b"[" * 200_000, b"\xff", rb'{"a":"\ud800"}', rb'{"\uDFFF":1}', b'{"a":"\xed\xa0\x80"}'],
+)
 def test_a_section_that_is_no_table_is_refused(raw: bytes) -> None:
     with pytest.raises(Fault, match="'rules' is not a JSON object") as error:
         refuse_damaged(offer(parts={"rules": Part(data=raw, sha256=hashlib.sha256(raw).hexdigest())}))
     assert code_of(error) == FaultCode.PARAMETERS
+
+
+def test_text_that_only_looks_like_half_of_a_character_is_text() -> None:
+    data = {"rules": {"path": "C:\\ud800", "face": "\U0001f600"}}
+    assert refuse_damaged(offer(parts={"rules": part(data)})) == {"rules": data}
 
 
 def test_a_section_that_this_node_does_not_declare_is_refused_with_those_it_does() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from appliance.errors import RefusedError
-from appliance.identity.keyring import Keyring
+from appliance.identity.keyring import Keyring, PairingSecret
+from appliance.identity.rotation import Request
 from appliance.identity.store import IdentityStore
 from appliance.rpc import Fault, FaultCode
 from appliance_xmlrpc_sync import rotating
@@ -82,3 +84,20 @@ async def test_nonsense_is_refused(pair: Start) -> None:
             with pytest.raises(Fault, match="has no step that this node knows") as error:
                 await client.call("appliance.rotate", {"step": "burn"})
         assert error.value.code == FaultCode.PARAMETERS
+
+
+async def test_a_peer_cannot_fill_the_keyring_with_proposals(pair: Start) -> None:
+    async with pair() as paired:
+        await paired.introduce()
+        before = keyring(paired, "fw2")
+
+        def proposal(number: int) -> dict[str, object]:
+            made = PairingSecret(created=before.newest.created + number, secret=bytes([number]) * 32)
+            return Request(step="propose", members=("fw1", "fw2"), secret=made).wire()
+
+        async with paired.client() as client:
+            answers: list[Any] = [await client.call("appliance.rotate", proposal(number)) for number in (1, 2, 1, 3)]
+        assert [bool(each["refused"]) for each in answers] == [False, True, False, True]
+        assert len(keyring(paired, "fw2").secrets) == len(before.secrets) + 1
+        await paired.two.command("pair rotate")  # an honest rotation finishes what was left over
+        assert len(keyring(paired, "fw2").secrets) == 1

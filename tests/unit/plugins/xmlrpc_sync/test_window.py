@@ -8,12 +8,13 @@ import pytest
 import trio
 
 from appliance.errors import ApplianceError, RefusedError
+from appliance.identity import pairing
 from appliance.rpc import Client, Fault, FaultCode, Target, TooLargeError, client_tls
 from appliance.testing import eventually
 from appliance_xmlrpc_sync import window
 from appliance_xmlrpc_sync.events import AwaitPairing, OpenPairing
 from appliance_xmlrpc_sync.introductions import METHOD
-from tests.unit.plugins.xmlrpc_sync.nodes import FW2, Pair, Start
+from tests.unit.plugins.xmlrpc_sync.nodes import FW1, FW2, Pair, Start
 
 
 def is_listening(paired: Pair) -> bool:
@@ -41,7 +42,19 @@ async def test_both_operators_see_both_fingerprints(pair: Start) -> None:
         assert (shown["peer"], shown["fingerprint"]) == ("fw1", given["own_fingerprint"])
 
 
-async def test_five_wrong_codes_close_it(pair: Start) -> None:
+async def test_three_wrong_codes_from_one_address_are_enough_and_do_not_close_it_for_others(pair: Start) -> None:
+    async with pair() as paired:
+        opened = await paired.two.call(OpenPairing())
+        wrong = "0000-0001" if opened.code == "0000-0000" else "0000-0000"
+        said = [await guess(paired, wrong) for _ in range(4)]
+        assert "tries left: 2" in said[2]
+        assert "takes no more codes from this address" in said[3]
+        assert "takes no more codes from this address" in await guess(paired, opened.code)
+        assert is_listening(paired)
+
+
+async def test_five_wrong_codes_close_it(pair: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairing, "SOURCE_TRIES_MAX", 5)
     async with pair() as paired:
         opened = await paired.two.call(OpenPairing())
         wrong = "0000-0001" if opened.code == "0000-0000" else "0000-0000"
@@ -59,7 +72,8 @@ async def test_a_stranger_cannot_send_more_than_a_pairing_needs(pair: Start) -> 
                 await client.call(METHOD, {"step": "hello", "name": "x" * window.MESSAGE_MAX})
 
 
-async def test_the_operator_is_told_why_it_closed(pair: Start) -> None:
+async def test_the_operator_is_told_why_it_closed(pair: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairing, "SOURCE_TRIES_MAX", 5)
     said: list[str] = []
     async with pair() as paired:
 
@@ -73,7 +87,7 @@ async def test_the_operator_is_told_why_it_closed(pair: Start) -> None:
             await eventually(lambda: is_listening(paired))
             for _ in range(5):
                 await guess(paired)
-    assert said == ["no node was paired: 5 wrong codes were tried"]
+    assert said == [f"no node was paired: 5 wrong codes were tried, from {FW1} (5)"]
 
 
 async def test_a_new_code_makes_the_old_one_invalid(pair: Start) -> None:
