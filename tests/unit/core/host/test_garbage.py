@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from appliance.host.garbage import uncollected
+from appliance.host.garbage import LARGE, uncollected
 
 
 def test_it_is_back_after_an_error() -> None:
@@ -37,3 +37,17 @@ def test_who_has_switched_it_off_keeps_it_off() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_what_a_large_block_makes_is_left_alone_later() -> None:
+    before = gc.get_freeze_count()
+    try:
+        with uncollected():
+            few = [[number] for number in range(10)]
+        assert gc.get_freeze_count() == before
+        with uncollected():
+            many = [[number] for number in range(LARGE + 1)]
+        assert gc.get_freeze_count() > before + LARGE
+        assert len(few) < len(many)
+    finally:
+        gc.unfreeze()
