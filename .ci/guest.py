@@ -34,7 +34,8 @@ BUSYBOX = Path("/bin/busybox")
 COMMANDS = ("qemu-system-x86_64", "apt-get", "apt-cache", "dpkg-deb", "depmod", str(BUSYBOX))
 APPLETS = ("sh", "mount", "mkdir", "ln", "insmod", "chroot", "poweroff", "echo", "ip")
 MEMORY_MB = 1536
-BOOT_S, RUN_S = 120, 1200
+BOOT_S, RUN_S = 120, 780
+"""Together what a stage may take."""
 UP, ENDED = "guest is up", "guest exit status "
 KERNEL_LINE = "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off"
 INIT = """#!/bin/sh
