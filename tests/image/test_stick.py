@@ -72,7 +72,7 @@ def use_the_shell(machine: VirtualMachine) -> None:
     """Entry 9: a commit for the plugin of somebody else; Ctrl-C and `exit` lead back to the menu."""
     machine.send("9")
     for line in ("configure", "set hello greeting salve", "commit", "exit"):
-        machine.wait_for(r"fw1(\[\w+\])?[>#] ", ANSWER_S)
+        machine.wait_for(r"fw1(\[\w+\])?[>#]", ANSWER_S)
         machine.send(line)
     machine.wait_for("is in force", ANSWER_S)
     machine.console.sendall(b"\x03")
