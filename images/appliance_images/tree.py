@@ -125,13 +125,17 @@ class Tree:
         return source.open("rb") if isinstance(source, Path) else io.BytesIO(source or b"")
 
 
+LEVELS = {"gzip": "level=6", "xz": "level=3"}
+"""xz makes 7 percent less at its usual level 6, and takes almost five times as long for that."""
+
+
 def squashfs(tree: Tree, target: Path, *, compression: str, block_bytes: int, mtime: int) -> None:
     """Make the file system of a slot: the same bytes for the same tree, however many processors there are.
 
     Raises:
         ApplianceError: It cannot be made.
     """
-    extra = {"gzip": ("-X", "level=6")}.get(compression, ())
+    extra = ("-X", LEVELS[compression])
     defaults = f"uid=0,gid=0,mode=0755,mtime={mtime}"
     argv = ["tar2sqfs", "-q", "-f", "-x", "-j", str(os.cpu_count() or 1), "-c", compression, *extra]
     argv += ["-b", str(block_bytes), "-d", defaults, os.fspath(target)]
