@@ -113,7 +113,7 @@ def guest() -> None:
 
 
 def image() -> None:
-    """A bootable image: built twice, started under BIOS and UEFI, as a cluster, and with a broken slot."""
+    """A bootable image: built twice, started under BIOS and UEFI, as a cluster, from a stick, with a broken slot."""
     pytest("tests/image", "--timeout", "600")
 
 

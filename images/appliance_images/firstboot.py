@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from appliance.config.history import write_atomically
 from appliance.errors import ApplianceError, UsageError
 from appliance.identity.passwords import hash_password
 from appliance_images import tools
@@ -103,6 +102,9 @@ def with_admin(text: str, hashed: str) -> str:
 
 def put(path: Path, text: str) -> None:
     """Write a configuration; after a power failure there is the old or the new one."""
+    # The console is started with the machine: what it does not need then is not loaded then.
+    from appliance.config.history import write_atomically
+
     try:
         write_atomically(path, text.encode(), mode=0o600)
     except OSError as error:

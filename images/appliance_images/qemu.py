@@ -215,6 +215,8 @@ class VirtualMachine:
         Raises:
             ApplianceError: That did not happen in time.
         """
+        if re.search(MENU, self.output, re.M) is None:
+            self.reach_menu(timeout_s)
         self.send(line)
         self.wait_for(re.escape(line) + r"\n", timeout_s)
         start = self._at

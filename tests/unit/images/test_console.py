@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,3 +70,9 @@ def test_entries_of_the_menu_are_those_that_mean_the_machine() -> None:
     assert labels[: len(ENTRIES)] == [label for label, _ in ENTRIES]
     assert {console.WIZARD, console.PASSWORD} <= set(labels)
     assert "Install on a disk of this machine" in labels
+
+
+def test_it_loads_little_because_it_starts_together_with_the_node() -> None:
+    program = "import sys, appliance_images.__main__, appliance_images.console; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60)
+    assert not {"pydantic", "trio", "prompt_toolkit", "structlog"} & set(loaded.stdout.split())
