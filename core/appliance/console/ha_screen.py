@@ -66,7 +66,10 @@ def _people_problems(problems: list[Fact]) -> Iterator[str]:
         yield "problems: none"
         return
     yield "problems:"
-    for problem in problems:
-        what = problem["what"].replace("\n", "\n     ")
-        yield f"  {MARKS.get(problem['health'], '  ')} {what}"
-        yield f"     -> {problem['fix']}"
+    # What one remedy puts right stands together: several parts of a node wait for the same.
+    for fix in dict.fromkeys(problem["fix"] for problem in problems):
+        for problem in problems:
+            if problem["fix"] == fix:
+                what = problem["what"].replace("\n", "\n     ")
+                yield f"  {MARKS.get(problem['health'], '  ')} {what}"
+        yield f"     -> {fix}"

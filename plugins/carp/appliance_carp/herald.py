@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from appliance.events import Alarm, Demotion, Health, PeerChanged, Status
+from appliance.identity.remedy import PAIR
 from appliance_carp import hello
 from appliance_carp.alarms import AlarmBook, Trouble
 from appliance_carp.host import VirtualHost
@@ -26,10 +27,6 @@ RESIGNED = (
     "`appliance ha enable` on it lets it come back at once."
 )
 """What comes after a switchover (`machine.RESIGN_S`)."""
-PAIR = (
-    "Pair the nodes: 'appliance pair --listen' on one, 'appliance pair ADDRESS --code CODE' on the other; "
-    "or set a password in [carp]."
-)
 REANNOUNCE_MAX = 20
 """Answers at once and in a row to one claimant of a virtual address; then only one in `ANNOUNCE_AGAIN_S`."""
 ANNOUNCE_AGAIN_S = 1.2
@@ -267,7 +264,7 @@ def status_of(station: Station) -> Status:
     if station.machine.resigned:
         return Status(summary=f"{summary}; handed over on request ('ha enable' lets it come back)", fix=RESIGNED)
     if station.left_out:
-        summary += f"; {station.left_out} without a password ('pair')"
+        summary += f"; {station.left_out} without a password of the pairing or of [carp]"
         return Status(health=Health.WARN, summary=summary, fix=PAIR)
     if waiting := station.staging.waiting:
         return Status(health=Health.WARN, summary=f"{summary}; a change is staged: {say_waiting(waiting)}")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from appliance.events import Alarm, Event, Health
+from appliance.identity.remedy import PAIR
 from appliance_dhcp_failover.link import CLOCKS_FAIL_S, CLOCKS_WARN_S, PeerState
 from appliance_dhcp_failover.machine import State
 from appliance_dhcp_failover.pool import Pool
@@ -70,8 +71,7 @@ def _peers(replicator: Replicator) -> list[Alarm]:
     found = []
     if replicator.problem:
         what = f"leases stay on this node: {replicator.problem}"
-        fix = "Pair the nodes: 'appliance pair --listen' on one, 'appliance pair ADDRESS --code CODE' on the other."
-        found.append(Alarm(key="dhcp/unpaired", what=what, fix=fix, health=Health.WARN))
+        found.append(Alarm(key="dhcp/unpaired", what=what, fix=PAIR, health=Health.WARN))
     for name, link in replicator.links.items():
         if link.state is PeerState.UNREACHABLE:
             what = f"{name} does not take leases: {link.error}"

@@ -9,6 +9,7 @@ import trio
 
 from appliance.errors import ApplianceError
 from appliance.events import DerivedKey, GetKeys, KeysChanged
+from appliance.identity.remedy import PAIR
 from appliance.plugin.context import Context, NoProvider, Overflow, ProviderFailed
 from appliance_pfsync.native.keys import KEYS_MAX, SECRET_MIN_BYTES, Key, Keyring
 
@@ -17,10 +18,6 @@ ANSWER_S = 5.0
 """A healthy provider answers in milliseconds; a slow disk may take a second."""
 RETRY_S = 1.0
 """Until somebody who did not answer is asked again."""
-REMEDY = (
-    "Pair the nodes: 'appliance pair --listen' on one, then 'appliance pair ADDRESS --code CODE' on the other; "
-    "or set [pfsync] key_file on every node."
-)
 
 
 class NoKeysError(ApplianceError):
@@ -33,7 +30,7 @@ class PairedKeys:
     def __init__(self) -> None:
         self._keyring: Keyring | None = None
         self._is_fresh = False
-        self._problem: ApplianceError | None = NoKeysError("nobody has given keys for pfsync yet", hint=REMEDY)
+        self._problem: ApplianceError | None = NoKeysError("nobody has given keys for pfsync yet", hint=PAIR)
 
     def read_if_changed(self) -> Keyring | None:
         """The keyring if it is another one than at the last call.
@@ -78,10 +75,10 @@ class PairedKeys:
         except (NoProvider, trio.TooSlowError):
             # Its service is starting, or being restarted: with keys this node goes on meanwhile.
             if self._keyring is None:
-                self._problem = NoKeysError("the service that pairs the nodes does not answer", hint=REMEDY)
+                self._problem = NoKeysError("the service that pairs the nodes does not answer", hint=PAIR)
             return False
         except ProviderFailed as error:
-            self._problem = ApplianceError(f"the keys for pfsync cannot be had: {error}", hint=REMEDY)
+            self._problem = ApplianceError(f"the keys for pfsync cannot be had: {error}", hint=PAIR)
             return False
         except ApplianceError as error:
             self._problem = ApplianceError(f"the keys for pfsync cannot be had: {error.message}", hint=error.hint)
@@ -96,7 +93,7 @@ class PairedKeys:
         """
         if not keys:
             self._keyring, self._is_fresh = None, False
-            self._problem = NoKeysError("this node is not paired, so there is no key for pfsync", hint=REMEDY)
+            self._problem = NoKeysError("pfsync has no key: this node is not paired and has no key_file", hint=PAIR)
             return
         keyring = _keyring(keys)
         if keyring != self._keyring:

@@ -12,6 +12,7 @@ import trio
 from appliance.errors import ApplianceError
 from appliance.events import ConfigApplied, GetKeys, GetPairing, Health, Pairing, Request, Status
 from appliance.events.doctor import ExaminePeers
+from appliance.identity.remedy import PAIR
 from appliance.identity.store import IdentityStore
 from appliance.plugin import Context, Overflow, Started, Subscription
 from appliance.rpc import Listen, Method, Server
@@ -165,8 +166,7 @@ def _status(introductions: Introductions, servers: list[Server]) -> Status:
     if introductions.problem is not None:
         return Status(health=Health.FAIL, summary=introductions.problem.message)
     if not servers:
-        fix = "'appliance pair --listen' on one node, then 'appliance pair ADDRESS --code CODE' on the other."
-        return Status(health=Health.WARN, summary="this node is not paired with any other", fix=fix)
+        return Status(health=Health.WARN, summary="this node is not paired with any other", fix=PAIR)
     waiting = sorted({server.waiting_for for server in servers if not server.port} - {""})
     if waiting:
         return Status(health=Health.WARN, summary=f"does not listen: {', '.join(waiting)}")

@@ -56,10 +56,11 @@ def _set_aside(path: Path) -> str:
     try:
         if copy.is_dir():
             shutil.rmtree(copy)
-        path.replace(copy)
+        # Renamed, or copied where a layered file system does not rename folders.
+        shutil.move(path, copy)
     except OSError as error:
         raise ApplianceError(
-            f"{path} cannot be renamed to {copy.name}: {error.strerror}", hint="Run it as root; see the disk."
+            f"{path} cannot be moved to {copy.name}: {error.strerror or error}", hint="Run it as root; see the disk."
         ) from error
     return str(copy)
 

@@ -70,6 +70,16 @@ def test_everything_that_is_wrong_is_on_the_screen_with_what_to_do() -> None:
         assert line in screen
 
 
+def test_what_one_remedy_puts_right_stands_together() -> None:
+    def problem(what: str, fix: str, health: str = "warn") -> dict[str, str]:
+        return {"what": what, "fix": fix, "health": health}
+
+    several = [problem("a", "Pair.", "fail"), problem("b", "Plug in."), problem("c", "Pair.")]
+    assert render_ha(HEALTHY | {"problems": several}).endswith(
+        "problems:\n  !! a\n  !  c\n     -> Pair.\n  !  b\n     -> Plug in."
+    )
+
+
 def test_notes_are_what_is_not_wrong_and_what_can_be_done_about_it() -> None:
     note = {"source": "carp/carp", "what": "handed over", "fix": "Take it back."}
     assert "\n\nnotes:\n  *  carp/carp: handed over\n     -> Take it back.\n\nproblems: none" in render_ha(

@@ -16,6 +16,7 @@ import trio.testing
 
 from appliance.errors import KernelError
 from appliance.events import Alarm, Demotion, Event, Retracted, Status
+from appliance.identity.remedy import PAIR
 from appliance.net import fastpath, frames
 from appliance_carp import service as module
 from appliance_carp.devices import Devices
@@ -374,7 +375,9 @@ def test_keys_of_the_pairing_bring_in_virtual_hosts_that_had_no_password(
         open_one = vip("open", 9, "192.168.1.9/24", interface="lan", password="")
         await running.service._reload(carp(*VIPS, open_one))
         assert (rig.station.left_out, len(rig.station.hosts)) == (1, 2)
-        assert "1 without a password" in rig.ctx.events(Status)[-1].summary
+        status = rig.ctx.events(Status)[-1]
+        assert "1 without a password" in status.summary
+        assert status.fix == PAIR
         rig.station.paired.passwords, rig.station.paired.hellos = (b"p" * 32,), (b"h" * 32,)
         running.service._take_keys()
         assert (rig.station.left_out, len(rig.station.hosts["lan", 9].settings.password)) == (0, 19)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -49,6 +52,25 @@ def test_links_stay_and_what_they_lead_to_is_set_aside(machine: Path) -> None:
     factory_defaults(str(machine / "appliance.toml"), str(machine / "var"), yes=True)
     assert (machine / "var").is_symlink()
     assert (machine / "state.before-defaults").is_dir()
+
+
+def test_what_cannot_be_renamed_is_copied(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: object, target: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "rename", refuse)
+    reset(machine)
+    assert (machine / "state.before-defaults" / "xmlrpc-sync" / "identity").read_text() == "old"
+
+
+def test_what_cannot_be_moved_stays_and_the_reason_is_told(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: object, target: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(shutil, "move", refuse)
+    with pytest.raises(ApplianceError, match=r"cannot be moved to .*Permission denied"):
+        reset(machine)
+    assert (machine / "appliance.toml").exists()
 
 
 def test_a_node_that_runs_keeps_everything(machine: Path) -> None:
