@@ -76,6 +76,7 @@ def ha_status(appliance: ApplianceView, *, now: float) -> Fact:
         "node": appliance.node.name,
         "role": role,
         "summary": _summary(appliance.node.name, role, [vip["state"] for vip in vips]),
+        "failover": _failover(role, peers, reasons),
         "vips": vips,
         "demotion": sum(reason["weight"] for reason in reasons),
         "reasons": reasons,
@@ -89,6 +90,27 @@ def ha_status(appliance: ApplianceView, *, now: float) -> Fact:
         "problems": _ordered(_problems(appliance, role)),
         "config": {"revision": applied[-1] if applied else None, "role": appliance.node.role},
     }
+
+
+def _failover(role: str, peers: list[Fact], reasons: list[Fact]) -> Fact | None:
+    """Whether a failover would work now, and if not why; `None` for a node that takes no part."""
+    if role in ("MASTER", "MIXED"):
+        heirs = [peer["peer"] for peer in peers if peer["alive"] and peer["healthy"]]
+        if heirs:
+            return {"ready": True, "what": f"{' or '.join(heirs)} would take over", "fix": None}
+        states = [f"{each['peer']} {'is not healthy' if each['alive'] else 'does not answer'}" for each in peers]
+        return {
+            "ready": False,
+            "what": f"nobody would take over: {', '.join(states) or 'no other node has been heard'}",
+            "fix": "Start the other node, take it out of maintenance, or run `appliance show ha` on it.",
+        }
+    if role != "BACKUP":
+        return None
+    if reasons:
+        names = ", ".join(reason["name"] for reason in reasons)
+        fix = "`appliance doctor` has a remedy for each of them; some end by themselves."
+        return {"ready": False, "what": f"this node would take over badly: {names}", "fix": fix}
+    return {"ready": True, "what": "this node would take over", "fix": None}
 
 
 def overall_role(states: list[str]) -> str:

@@ -17,7 +17,10 @@ MARKS = {"  !!": BAD, "  ! ": WARN, "  * ": NOTE, "FAIL": BAD, "WARN": WARN, "ok
 SENTENCES = ("-> ", "because ")
 """The same without a mark, behind blanks."""
 WORDS = (
-    (GOOD, r"(?<![\w-])MASTER(?![\w-])|(?<=  )healthy(?= for )|^problems: none$|^no alarm is active$"),
+    (GOOD, r"(?<=^failover: ).*would take over$|^problems: none$|^no alarm is active$"),
+    (WARN, r"(?<=^failover: )this node would take over badly"),
+    (BAD, r"(?<=^failover: )nobody would take over"),
+    (GOOD, r"(?<![\w-])MASTER(?![\w-])|(?<=  )healthy(?= for )"),
     (NOTE, r"(?<![\w-])BACKUP(?![\w-])"),
     (WARN, r"(?<![\w-])(?:INIT|MIXED)(?![\w-])|(?<=  )alive, not healthy(?= for )"),
     (BAD, r"(?<![\w-])(?:DISABLED|DOWN|MISSING)(?![\w-])|(?<=  )not answering(?= for )"),

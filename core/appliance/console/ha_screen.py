@@ -15,7 +15,8 @@ def render_ha(status: Fact) -> str:
     """One screen: what this node does, why, and what is wrong."""
     config = status["config"]
     revision = "not applied" if config["revision"] is None else f"revision {config['revision']}"
-    parts = [f"{status['summary']}\nconfiguration: {revision}, {config['role']}"]
+    head = [status["summary"], *_people_failover(status["failover"]), f"configuration: {revision}, {config['role']}"]
+    parts = ["\n".join(head)]
     if status["vips"]:
         rows = [
             {
@@ -36,6 +37,13 @@ def render_ha(status: Fact) -> str:
         parts.append("\n".join(["notes:", *notes]))
     parts.append("\n".join(_people_problems(status["problems"])))
     return "\n\n".join(parts)
+
+
+def _people_failover(failover: Fact | None) -> Iterator[str]:
+    if failover is not None:
+        yield f"failover: {failover['what']}"
+    if failover is not None and failover["fix"]:
+        yield f"  -> {failover['fix']}"
 
 
 def _people_demotion(status: Fact) -> str:

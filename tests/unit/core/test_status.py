@@ -56,6 +56,7 @@ def test_a_healthy_master_has_every_documented_field(node: Any) -> None:
         "node": "fw1",
         "role": "MASTER",
         "summary": "fw1 is MASTER of all 2 virtual hosts",
+        "failover": {"ready": True, "what": "fw2 would take over", "fix": None},
         "vips": [
             {
                 "interface": name,
@@ -95,6 +96,29 @@ def test_a_healthy_master_has_every_documented_field(node: Any) -> None:
         "config": {"revision": 7, "role": "primary"},
     }
     assert json.loads(json.dumps(status)) == status
+
+
+def test_a_failover_needs_a_healthy_peer_or_a_backup_that_is_well(node: Any) -> None:
+    def failover() -> tuple[bool, str]:
+        found = ha_status(node, now=100.0)["failover"]
+        assert (found["fix"] is None) is found["ready"]
+        return found["ready"], found["what"]
+
+    assert ha_status(node, now=100.0)["failover"] is None, "it has no virtual hosts"
+    node.bus.publish(role("lan", 1, Role.MASTER), source="carp/carp")
+    assert failover() == (False, "nobody would take over: no other node has been heard")
+    node.bus.publish(peer(alive=False, healthy=False), source="carp/carp")
+    assert failover() == (False, "nobody would take over: fw2 does not answer")
+    node.bus.publish(peer(healthy=False), source="carp/carp")
+    assert failover() == (False, "nobody would take over: fw2 is not healthy")
+    node.bus.publish(peer(), source="carp/carp")
+    assert failover() == (True, "fw2 would take over")
+    node.bus.publish(role("lan", 1, Role.BACKUP), source="carp/carp")
+    assert failover() == (True, "this node would take over")
+    node.bus.publish(Demotion(reason="link:wan", weight=240), source="carp/carp")
+    assert failover() == (False, "this node would take over badly: link:wan")
+    node.bus.publish(role("lan", 1, Role.DISABLED), source="carp/carp")
+    assert ha_status(node, now=100.0)["failover"] is None
 
 
 def test_what_can_be_done_about_a_service_that_is_well_is_a_note_and_no_problem(node: Any) -> None:

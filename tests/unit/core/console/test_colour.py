@@ -8,6 +8,7 @@ from appliance.console.colour import painted, painter
 
 SCREEN = """\
 fw1 has MIXED roles: BACKUP of 1, MASTER of 1
+failover: nobody would take over: fw3 does not answer
 
 peers:
   fw2  healthy for 3.3s, demotion 0: BACKUP
@@ -30,6 +31,7 @@ def test_states_and_marks_are_coloured_and_nothing_else_changes() -> None:
     assert re.sub(r"\x1b\[[0-9;]*m", "", text) == SCREEN
     for part in (
         f"has {YELLOW}MIXED{END} roles: {CYAN}BACKUP{END} of 1, {GREEN}MASTER{END} of 1\n",
+        f"failover: {RED}nobody would take over{END}: fw3",
         f"fw2  {GREEN}healthy{END} for",
         f"fw3  {RED}not answering{END} for",
         f"(wan0)  {RED}DOWN{END} for",
@@ -47,6 +49,12 @@ def test_a_doctors_marks_have_colours_at_the_beginning_of_a_line_only() -> None:
         f"{GREEN}ok  {END}  carp: no other MASTER\n{YELLOW}WARN{END}  b: FAIL  or ok  \n      because of DOWN\n"
         f"{RED}FAIL{END}  c\nOK"
     )
+
+
+def test_whether_a_failover_would_work_has_a_colour() -> None:
+    assert painted("failover: fw2 would take over") == f"failover: {GREEN}fw2 would take over{END}"
+    badly = "failover: this node would take over badly"
+    assert painted(f"{badly}: link:wan") == f"failover: {YELLOW}this node would take over badly{END}: link:wan"
 
 
 def test_names_that_have_such_a_word_in_them_stay_as_they_are() -> None:

@@ -7,6 +7,7 @@ HEALTHY: dict[str, Any] = {
     "node": "fw1",
     "role": "MASTER",
     "summary": "fw1 is MASTER of its virtual host",
+    "failover": {"ready": True, "what": "fw2 would take over", "fix": None},
     "vips": [{"interface": "lan", "vhid": 1, "state": "MASTER", "reason": "master timed out", **SINCE}],
     "demotion": 0,
     "reasons": [],
@@ -23,6 +24,7 @@ HEALTHY: dict[str, Any] = {
 def test_the_screen_of_a_healthy_master_is_short_and_complete() -> None:
     assert render_ha(HEALTHY) == (
         "fw1 is MASTER of its virtual host\n"
+        "failover: fw2 would take over\n"
         "configuration: revision 7, primary\n"
         "\n"
         "VIP    STATE   SINCE  WHY\n"
@@ -42,6 +44,7 @@ def test_the_screen_of_a_healthy_master_is_short_and_complete() -> None:
 
 def test_everything_that_is_wrong_is_on_the_screen_with_what_to_do() -> None:
     sick = HEALTHY | {
+        "failover": {"ready": False, "what": "nobody would take over: fw2 does not answer", "fix": "Start it."},
         "demotion": 240,
         "reasons": [{"name": "link:wan", "weight": 240, **SINCE}],
         "peers": [
@@ -59,6 +62,7 @@ def test_everything_that_is_wrong_is_on_the_screen_with_what_to_do() -> None:
     }
     screen = render_ha(sick)
     for line in (
+        "\nfailover: nobody would take over: fw2 does not answer\n  -> Start it.\nconfiguration: ",
         "demotion: 240\n  link:wan  240  for 1m 3s\n",
         "  fw2  not answering for 1m 3s, demotion 0: gone\n",
         "  fw3  alive, not healthy for 1m 3s, demotion 240: no link\n",
@@ -89,6 +93,7 @@ def test_notes_are_what_is_not_wrong_and_what_can_be_done_about_it() -> None:
 
 def test_a_node_without_anything_says_so() -> None:
     empty = HEALTHY | {"summary": "fw1 has no virtual hosts", "vips": [], "peers": [], "links": []}
+    empty["failover"] = None
     empty["config"] = {"revision": None, "role": "secondary"}
     assert render_ha(empty) == (
         "fw1 has no virtual hosts\n"
