@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from appliance.config import Config
 from appliance.errors import Problem
 from appliance.events import Event, Request
-from appliance.plugin import Check, Command, ConfigTable, ImagePart, Service, SyncSection, hookimpl
+from appliance.plugin import Check, Command, ConfigTable, ImagePart, Isolation, Service, SyncSection, hookimpl
 from appliance_ssh import checks, commands, events, verify
 from appliance_ssh.config import SshConfig, settings_of
 
@@ -39,6 +39,8 @@ class Ssh:
                 config=settings_of(config),
                 grace_s=3.0,
                 after=frozenset({"interfaces"}),
+                # Starting a program stops the loop until it has begun: strangers shall not do that to the node's.
+                isolation=Isolation(freeze_gc=True),
             )
         ]
 

@@ -24,10 +24,10 @@ OUTSIDE = WAN.node4(1).partition("/")[0]
 VIP = LAN.vips[0][2][0].partition("/")[0]
 GROUP = "appliance:x:4200:\n"
 PEOPLE = ("olga", "eve", "bob")
-WAIT_S = 20.0
+WAIT_S = 60.0
 OPTIONS = (
     *("-F", "none", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=accept-new", "-o", "BatchMode=yes"),
-    *("-o", "ConnectTimeout=5", "-o", "LogLevel=ERROR"),
+    *("-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"),
 )
 PRIVATE = """\
 set -e
