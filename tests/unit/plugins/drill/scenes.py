@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from appliance.errors import ApplianceError, RefusedError
 from appliance.events import LinkChanged, Reclaim, Request, Role, RoleChanged, SetEnabled, SetMaintenance, Switchover
@@ -29,42 +30,48 @@ class World:
     down: set[str] = field(default_factory=set)
     fails: list[str] = field(default_factory=list)
     """Refuses the next changes, one for each word."""
+    takes_s: float = 0.0
+    """How long a change takes, before it has been made and after it."""
 
     @property
     def is_as_it_was(self) -> bool:
         return (self.resigned, self.maintenance, self.enabled, self.down) == (False, False, True, set())
 
-    def _change(self) -> None:
+    @asynccontextmanager
+    async def _change(self) -> AsyncIterator[None]:
+        await trio.sleep(self.takes_s)
         if self.fails:
             raise ApplianceError(self.fails.pop(0), hint="-")
+        yield
+        await trio.sleep(self.takes_s)
 
     async def switchover(self, _: Request[str]) -> str:
-        self._change()
-        self.resigned = True
+        async with self._change():
+            self.resigned = True
         return "handed over"
 
     async def reclaim(self, _: Request[str]) -> str:
         if not self.resigned:
             raise RefusedError("there is no switchover to end", hint="-")
-        self._change()
-        self.resigned = False
+        async with self._change():
+            self.resigned = False
         return "may become MASTER"
 
     async def set_maintenance(self, request: Request[str]) -> str:
         assert isinstance(request, SetMaintenance)
-        self._change()
-        self.maintenance = request.on
+        async with self._change():
+            self.maintenance = request.on
         return "done"
 
     async def set_enabled(self, request: Request[str]) -> str:
         assert isinstance(request, SetEnabled)
-        self._change()
-        self.enabled = request.on
+        async with self._change():
+            self.enabled = request.on
         return "done"
 
     async def set_link(self, device: str, up: bool) -> None:
-        self._change()
-        (self.down.discard if up else self.down.add)(device)
+        async with self._change():
+            (self.down.discard if up else self.down.add)(device)
 
 
 @asynccontextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from random import Random
 
 import pytest
 import trio
@@ -110,11 +112,13 @@ async def test_a_caller_that_vanishes_in_the_middle_of_it_leaves_nothing(
 
     monkeypatch.setattr(world, "set_link", slow)
     async with staged(run_service, monkeypatch, world, tmp_path) as node:
+        begun = trio.current_time()
         with trio.move_on_after(1):
             await node.call(begin("unplug-wan"))
         assert world.down == {"wan0"}
-        await node.call(End(at_once=True))
+        await node.call(End())
         assert world.is_as_it_was
+        assert trio.current_time() - begun < 5, "at once, and not when its time is over"
 
 
 async def test_one_at_a_time(run_service: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -158,3 +162,32 @@ async def test_a_broken_journal_is_told_and_forgotten(
         assert node.log("rehearsal_forgotten")[0]["file"] == str(journal)
         assert journals(tmp_path) == []
         assert (await node.call(End()))["rehearsal"] is None
+
+
+async def dies(node: RunningNode, world: World, chance: Random) -> None:
+    """Something is rehearsed, and at some moment the caller goes away, or nobody does."""
+    world.takes_s = chance.uniform(0, 3)
+    with trio.move_on_after(chance.uniform(0, 12)):
+        await node.call(begin(chance.choice(STEPS), chance.uniform(1, 8)))
+        if chance.random() < 0.5:
+            await node.call(End())
+        await trio.sleep(chance.uniform(0, 4))
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_whoever_dies_at_whatever_moment_everything_is_put_back(
+    run_service: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, autojump_clock: object, seed: int
+) -> None:
+    chance, world = Random(seed), World()
+    for _ in range(3):  # each time the node goes away in the middle of it, too, and starts again
+        async with staged(run_service, monkeypatch, world, tmp_path) as node:
+            if chance.random() < 0.5:
+                await trio.sleep(chance.uniform(0, 2))
+            with contextlib.suppress(RefusedError):  # the last one is being put back still
+                await dies(node, world, chance)
+    world.takes_s = 0.0
+    async with staged(run_service, monkeypatch, world, tmp_path) as node:
+        await trio.sleep(1)
+        await node.call(End(at_once=True))
+        assert world.is_as_it_was
+        assert journals(tmp_path) == []
