@@ -224,17 +224,24 @@ class LiveDrill:
     def _power(self, rehearsal: LiveRehearsal, outcome: Outcome) -> None:
         """Somebody's hand does it; this node survives and looks on."""
         others = {name for name, seen in self._before.nodes.items() if seen}
-        self._say(f"  take the power of one of {', '.join(sorted(others))} now; this waits {POWER_S:.0f} s for it")
+        self._say(f"  take the power of {' or '.join(sorted(others))} now; this waits {POWER_S:.0f} s for it")
+        heard = begun = time.time()
 
         def is_lost(seen: Situation) -> bool:
-            return any(not seen.nodes.get(name, False) for name in others)
+            nonlocal heard
+            if any(not seen.nodes.get(name, False) for name in others):
+                return True
+            heard = time.time() - (seen.silent_s or 0.0)
+            return False
 
         self._wait(is_lost, f"{rehearsal.title}: nobody lost its power", POWER_S)
-        begun = time.time()
         self._wait(lambda seen: seen.is_master, "this node is MASTER of everything", SETTLE_S)
-        took_s = time.time() - begun
+        begun, took_s, said = heard, 0.0, "this node was MASTER already"
+        if not self._before.is_master:
+            took_s = max(0.0, situation(self._node.ask("show", "carp")).since - heard)
+            said = "counted from its last advert; it may have lived on for up to an interval"
         time.sleep(self._hold_s)
-        outcome.phases.append(self._phase("the other node is gone", begun, took_s, "from when this node saw it"))
+        outcome.phases.append(self._phase("the other node is gone", begun, took_s, said))
         self._say("  give the power back now")
         begun = time.time()
         self._wait(self._is_as_before, "everything is as before", POWER_S)
@@ -246,7 +253,7 @@ class LiveDrill:
         return not seen.is_master and bool(seen.master) and seen.master != seen.node
 
     def _is_as_before(self, seen: Situation) -> bool:
-        return (seen.master, seen.nodes, seen.trouble) == (self._before.master, self._before.nodes, "")
+        return (seen.master, dict(seen.nodes), seen.trouble) == (self._before.master, dict(self._before.nodes), "")
 
     def _wait_for_dhcp(self) -> None:
         """Leases are handed out by the node that has the addresses, if this node knows of any."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 JsonObject = dict[str, Any]
@@ -28,6 +29,10 @@ class Situation:
     """The other nodes, and whether they are heard."""
     trouble: str = ""
     """Why a drill must not begin."""
+    since: float = 0.0
+    """Unix time of this node's last change of a role; 0: it has not said."""
+    silent_s: float | None = None
+    """How long ago an advert of another node was heard; ``None`` when none has been."""
 
     @property
     def is_master(self) -> bool:
@@ -55,6 +60,8 @@ def situation(show_carp: JsonObject) -> Situation:
         master=masters[0] if len(masters) == 1 else "",
         nodes=nodes,
         trouble=_trouble(show_carp, masters, nodes),
+        since=max((datetime.fromisoformat(vip["since"]).timestamp() for vip in vips), default=0.0),
+        silent_s=min((peer["last_seen_ms"] / 1000 for vip in vips for peer in vip["peers"]), default=None),
     )
 
 

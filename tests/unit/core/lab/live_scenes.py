@@ -10,10 +10,11 @@ from appliance.errors import ApplianceError, UsageError
 from appliance.lab.live import LiveNode
 
 VIPS = (("lan", 1), ("wan", 200))
+HEARD: dict[str, Any] = {"since": "2026-01-31T12:00:00.250Z", "peers": [{"last_seen_ms": 400}]}
 
 
 def states(state: str) -> list[dict[str, Any]]:
-    return [{"interface": interface, "vhid": vhid, "state": state} for interface, vhid in VIPS]
+    return [{"interface": interface, "vhid": vhid, "state": state, **HEARD} for interface, vhid in VIPS]
 
 
 class Node(LiveNode):

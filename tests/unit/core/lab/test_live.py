@@ -151,7 +151,28 @@ def test_a_power_failure_that_does_not_happen_has_failed() -> None:
     run, said = drill(node)
     run.run(chosen(node, "power-off"))
     assert results(run) == {"power-off": "failed"}
-    assert any("take the power of one of fw2 now" in line for line in said)
+    assert any("take the power of fw2 now" in line for line in said)
+
+
+def test_a_power_failure_is_seen_and_the_node_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "POWER_S", 5.0)
+    node = Node(is_master=False)
+    looks = 0
+
+    def show_carp() -> dict[str, Any]:
+        nonlocal looks
+        looks += 1
+        node.lost = 10 < looks < 30
+        node.is_master = node.lost
+        return Node.show_carp(node)
+
+    chosen_one = chosen(node, "power-off")
+    monkeypatch.setattr(node, "show_carp", show_carp)
+    run, said = drill(node)
+    report = run.run(chosen_one)
+    (outcome,) = [each for each in report.outcomes if not each.looked_at]
+    assert [phase.title for phase in outcome.phases] == ["the other node is gone", "it is back"], said
+    assert report.passed
 
 
 def test_a_node_without_virtual_hosts_has_nothing_to_rehearse(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,9 @@ def seen(**changes: Any) -> Situation:
 
 
 def test_one_node_is_master_of_everything() -> None:
-    assert seen() == BEFORE
+    first = seen()
+    assert (first.node, first.master, first.nodes, first.trouble) == ("fw1", "fw1", {"fw2": True}, "")
+    assert (first.since, first.silent_s) == (1769860800.25, 0.4)
     assert BEFORE.is_master
     other = situation(Node(is_master=False).show_carp())
     assert (other.master, other.is_master, other.trouble) == ("fw2", False, "")
