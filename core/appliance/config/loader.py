@@ -9,11 +9,12 @@ firewall that is reachable is better than a box that needs a serial cable.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from appliance.config.model import Config, Model, NodeTable, PluginsTable
 from appliance.config.parts import excerpt
@@ -23,6 +24,7 @@ from appliance.config.report import Report
 from appliance.config.schema import CORE_TABLES
 from appliance.config.shape import secret_paths
 from appliance.config.syntax import FILE_MAX_BYTES, parse
+from appliance.config.unchanged import Before
 from appliance.config.wording import explain, similar
 from appliance.errors import ConfigError, Problem
 from appliance.plugin import ConfigTable
@@ -101,6 +103,7 @@ def load_whole(
     unavailable: Mapping[str, Unavailable] | None = None,
     verify: Verify | None = None,
     data: dict[str, Any] | None = None,
+    before: Before | None = None,
 ) -> Loaded:
     """As `load`, with the warnings.
 
@@ -111,8 +114,9 @@ def load_whole(
         unavailable: Tables of plugins that are not loaded, by table name.
         verify: The cross-checks.
         data: What the text says, if that is known.
+        before: The configuration in force, which has most of the models already.
     """
-    draft = _Draft(text, path, tables, unavailable or {}, data)
+    draft = _Draft(text, path, tables, unavailable or {}, data, before)
     if _errors(draft.problems):
         raise draft.refusal(draft.problems)
     config = draft.config(without=())
@@ -189,8 +193,10 @@ class _Draft:
         tables: Mapping[str, ConfigTable],
         unavailable: Mapping[str, Unavailable],
         data: dict[str, Any] | None = None,
+        before: Before | None = None,
     ) -> None:
         self.text, self.path = text, path
+        self._before = before
         self.data = parse(text, path, known=data)
         self.problems: list[Problem] = []
         self._unavailable = unavailable
@@ -267,7 +273,7 @@ class _Draft:
             self.problems.append(Problem(path=(name,), message=message))
         else:
             try:
-                self._models[name] = cast(Model, model.model_validate(value))
+                self._models[name] = self._validated(name, model, value)
             except ValidationError as error:
                 errors = error.errors(include_url=False)
                 secrets = self._secrets([name])
@@ -276,6 +282,13 @@ class _Draft:
                 who = self._owners[name][0] if name in self._owners else "core"
                 message = f"the plugin {who} failed on its own table: {type(error).__name__}: {error}"
                 self.problems.append(Problem(path=(name,), message=message))
+
+    def _validated(self, name: str, model: type[BaseModel], value: dict[str, Any]) -> Model:
+        if self._before is not None:
+            # What a validator of the model makes of other models is its affair: then all of it is validated.
+            with suppress(ValidationError):
+                return cast(Model, model.model_validate(self._before.kept_in(name, value)))
+        return cast(Model, model.model_validate(value))
 
     def _unknown(self, name: str, value: object) -> Problem:
         known = self._unavailable.get(name)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from appliance.config.loader import Loaded, Unavailable, load_tolerant, load_whole
 from appliance.config.migrating import NewerFormatError, migrated
 from appliance.config.model import Config, Model
+from appliance.config.unchanged import Before
 from appliance.config.vocabulary import NamesSections
 from appliance.errors import ConfigError, Problem, RefusedError
 from appliance.host.alarms import why_it_does_not_run
@@ -38,6 +39,7 @@ class ConfigLoader:
         old: Config | None,
         rule: Rule | None = None,
         data: dict[str, Any] | None = None,
+        old_data: Mapping[str, Any] | None = None,
     ) -> Loaded:
         """Everything is right, or `ConfigError` says all that is not and `old` stays enabled.
 
@@ -47,6 +49,7 @@ class ConfigLoader:
             old: The configuration in force.
             rule: A further cross-check.
             data: What the text says, if that is known; of no use when a table has to be migrated.
+            old_data: What the text of the configuration in force says.
         """
         accepted = False
         try:
@@ -59,6 +62,7 @@ class ConfigLoader:
                 tables=self._plugins.tables(),
                 unavailable=self._unavailable(),
                 data=data if found.text == text else None,
+                before=Before(old, old_data) if old is not None and old_data is not None else None,
                 verify=lambda config: [
                     *self._verify(config, old),
                     *self._kernel(config, old),

@@ -390,7 +390,7 @@ class Reloader:
 
         old, path = before.config, str(self._store.path)
         with uncollected():
-            return self._loader.strict(text, path=path, old=old, rule=compared, data=data)
+            return self._loader.strict(text, path=path, old=old, rule=compared, data=data, old_data=before.data)
 
     async def _switch(
         self, before: _Running, loaded: Loaded, is_different: bool, *, kept: str, comment: str, who: str

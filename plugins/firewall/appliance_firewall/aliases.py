@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Literal
 
@@ -166,11 +167,58 @@ def is_network(text: str) -> bool:
     return "/" in text and not text.endswith(("/32", "/128"))
 
 
+@dataclass(frozen=True)
+class Entries:
+    """What is written in one alias; read once."""
+
+    kind: Kind
+    entries: Sequence[int | str]
+
+    @cached_property
+    def read(self) -> _Read:
+        """Everything in it that is no name."""
+        found: dict[int, list[Range]] = {4: [], 6: [], 0: []}
+        names: list[tuple[int, str]] = []
+        problems: list[tuple[int, str]] = []
+        for place, entry in enumerate(self.entries):
+            try:
+                if isinstance(entry, str) and NAME.match(entry):
+                    names.append((place, entry))
+                elif self.kind == "ports":
+                    found[0].append(parse_port(entry))
+                else:
+                    version, numbers = _address_of(entry, self.kind)
+                    found[version].append(numbers)
+            except EntryError as error:
+                problems.append((place, str(error)))
+        made = Resolved(self.kind, collapse(found[4]), collapse(found[6]), collapse(found[0]))
+        return _Read(made, tuple(names), tuple(problems))
+
+    def public(self, name: str, resolved: Resolved) -> Alias:
+        """For other plugins. Made once, unless other aliases are in it."""
+        return replace(self._public, name=name) if resolved is self.read.own else as_alias(name, resolved)
+
+    @cached_property
+    def _public(self) -> Alias:
+        return as_alias("", self.read.own)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """An alias without the others that it names."""
+
+    own: Resolved
+    names: tuple[tuple[int, str], ...]
+    """Of other aliases, each with its place."""
+    problems: tuple[tuple[int, str], ...]
+    """What is wrong, with its place."""
+
+
 @dataclass(slots=True)
 class _Resolver:
     """One pass over all aliases; each is resolved once."""
 
-    declared: Mapping[str, tuple[Kind, Sequence[int | str]]]
+    declared: Mapping[str, Entries]
     done: dict[str, Resolved | None] = field(default_factory=dict)
     """``None``: wrong."""
     wrong: list[Wrong] = field(default_factory=list)
@@ -179,33 +227,24 @@ class _Resolver:
     def resolve(self, name: str, path: tuple[str, ...] = ()) -> Resolved | None:
         if name in self.done:
             return self.done[name]
-        kind, entries = self.declared[name]
-        problems: list[Wrong] = []
-        found: dict[int, list[Range]] = {4: [], 6: [], 0: []}
+        kind, read = self.declared[name].kind, self.declared[name].read
+        problems = {place: Wrong(name, place, message) for place, message in read.problems}
+        parts = [read.own]
         is_whole = True
-        for place, entry in enumerate(entries):
+        for place, entry in read.names:
             try:
-                if isinstance(entry, str) and NAME.match(entry):
-                    inner = self._nested(entry, kind, (*path, name))
-                    is_whole &= inner is not None
-                    if inner is not None:
-                        found[4] += inner.v4
-                        found[6] += inner.v6
-                        found[0] += inner.ports
-                elif kind == "ports":
-                    found[0].append(parse_port(entry))
-                else:
-                    version, numbers = _address_of(entry, kind)
-                    found[version].append(numbers)
+                inner = self._nested(entry, kind, (*path, name))
             except EntryError as error:
-                problems.append(Wrong(name, place, str(error)))
-        made = Resolved(kind, collapse(found[4]), collapse(found[6]), collapse(found[0]))
+                problems[place] = Wrong(name, place, str(error))
+                continue
+            is_whole &= inner is not None
+            parts += [inner] if inner is not None else []
+        made = read.own if len(parts) == 1 else _together(kind, parts)
         self.total += len(made.v4) + len(made.v6) + len(made.ports)
         if not problems and self.total > RANGES_MAX:
-            problems.append(
-                Wrong(name, None, f"with this alias all aliases together have more than {RANGES_MAX} entries")
-            )
-        self.wrong += problems
+            message = f"with this alias all aliases together have more than {RANGES_MAX} entries"
+            problems[0] = Wrong(name, None, message)
+        self.wrong += [problems[place] for place in sorted(problems)]
         self.done[name] = None if problems or not is_whole else made
         return self.done[name]
 
@@ -217,12 +256,21 @@ class _Resolver:
             raise EntryError(f"aliases name each other in a circle: {circle}")
         if len(path) >= NESTING_MAX:
             raise EntryError(f"aliases are nested deeper than {NESTING_MAX}")
-        other = self.declared[name][0]
+        other = self.declared[name].kind
         if (other == "ports") != (kind == "ports"):
             raise EntryError(f"{name} is an alias of {other}, which cannot be part of one of {kind}")
         if kind == "hosts" and other == "networks":
             raise EntryError(f'{name} is an alias of networks: this one needs type = "networks" too')
         return self.resolve(name, path)
+
+
+def _together(kind: Kind, parts: Sequence[Resolved]) -> Resolved:
+    return Resolved(
+        kind,
+        collapse([each for part in parts for each in part.v4]),
+        collapse([each for part in parts for each in part.v6]),
+        collapse([each for part in parts for each in part.ports]),
+    )
 
 
 def _address_of(entry: int | str, kind: Kind) -> tuple[int, Range]:
@@ -232,13 +280,11 @@ def _address_of(entry: int | str, kind: Kind) -> tuple[int, Range]:
     return parse_address(text)
 
 
-def resolve_aliases(
-    declared: Mapping[str, tuple[Kind, Sequence[int | str]]],
-) -> tuple[dict[str, Resolved], tuple[Wrong, ...]]:
+def resolve_aliases(declared: Mapping[str, Entries]) -> tuple[dict[str, Resolved], tuple[Wrong, ...]]:
     """The aliases that are right, and what is wrong with the others.
 
     Args:
-        declared: Type and entries by name, in file order.
+        declared: What is written in each, by name, in file order.
     """
     resolver = _Resolver(declared)
     for name in declared:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from appliance.config import Alias, Model, Scope
 from appliance.config.types import InterfaceName, Ip
-from appliance_firewall.aliases import NAME, Kind, Resolved, Wrong, as_alias, resolve_aliases
+from appliance_firewall.aliases import NAME, Entries, Kind, Resolved, Wrong, resolve_aliases
 from appliance_firewall.schedule import Schedule, make, parse_times
 
 ENTRIES_MAX = 100_000
@@ -48,6 +48,11 @@ class AliasTable(Model):
     other aliases."""
     description: Text = ""
     """For people."""
+
+    @cached_property
+    def contents(self) -> Entries:
+        """What is written in it."""
+        return Entries(self.type, self.entries)
 
 
 class ScheduleTable(Model):
@@ -145,11 +150,11 @@ class FirewallConfig(Model):
     @cached_property
     def resolution(self) -> tuple[Mapping[str, Resolved], tuple[Wrong, ...]]:
         """The aliases that are right, and what is wrong with the others."""
-        return resolve_aliases({name: (table.type, table.entries) for name, table in self.alias.items()})
+        return resolve_aliases({name: table.contents for name, table in self.alias.items()})
 
     @cached_property
     def _public_aliases(self) -> Mapping[str, Alias]:
-        return {name: as_alias(name, resolved) for name, resolved in self.resolution[0].items()}
+        return {name: self.alias[name].contents.public(name, each) for name, each in self.resolution[0].items()}
 
     def aliases(self) -> Mapping[str, Alias]:
         """All aliases that are right, by name (`appliance.config.ProvidesAliases`)."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from appliance_firewall import aliases
 from appliance_firewall.aliases import (
+    Entries,
     EntryError,
     Kind,
     Resolved,
@@ -40,14 +41,18 @@ def texts(resolved: Resolved) -> list[str]:
     ]
 
 
+def resolve(declared: Declared) -> tuple[dict[str, Resolved], tuple[Wrong, ...]]:
+    return resolve_aliases({name: Entries(kind, entries) for name, (kind, entries) in declared.items()})
+
+
 def resolved(declared: Declared) -> dict[str, list[str]]:
-    found, wrong = resolve_aliases(declared)
+    found, wrong = resolve(declared)
     assert wrong == ()
     return {name: texts(each) for name, each in found.items()}
 
 
 def only_wrong(declared: Declared) -> Wrong:
-    _, wrong = resolve_aliases(declared)
+    _, wrong = resolve(declared)
     assert len(wrong) == 1, wrong
     return wrong[0]
 
@@ -88,7 +93,7 @@ def test_one_alias_may_be_reached_by_two_ways() -> None:
 
 
 def test_an_empty_alias_is_one() -> None:
-    found, wrong = resolve_aliases({"nobody": ("hosts", [])})
+    found, wrong = resolve({"nobody": ("hosts", [])})
     assert wrong == ()
     assert found["nobody"].is_empty
 
@@ -124,7 +129,7 @@ def test_what_is_wrong_is_said_at_its_entry(declared: Declared, name: str, place
 
 def test_who_names_a_wrong_alias_is_left_out_without_another_message() -> None:
     declared: Declared = {"good": ("hosts", ["10.0.0.1"]), "user": ("hosts", ["bad"]), "bad": ("hosts", ["x y"])}
-    found, wrong = resolve_aliases(declared)
+    found, wrong = resolve(declared)
     assert set(found) == {"good"}
     assert [each.name for each in wrong] == ["bad"]
 
@@ -220,6 +225,16 @@ def test_other_plugins_get_networks_and_ranges() -> None:
 def test_fifty_thousand_entries_take_a_fraction_of_a_second() -> None:
     entries = [f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}" for n in range(0, 100_000, 2)]
     begin = time.process_time()
-    found, _ = resolve_aliases({"many": ("hosts", entries)})
+    found, _ = resolve({"many": ("hosts", entries)})
     assert time.process_time() - begin < 2
     assert len(found["many"].v4) == 50_000
+
+
+def test_what_other_plugins_get_is_made_once_for_each_alias_that_names_no_other() -> None:
+    declared = {"web": Entries("hosts", ["10.0.0.1"]), "all": Entries("networks", ["web", "10.1.0.0/16"])}
+    found, wrong = resolve_aliases(declared)
+    assert not wrong
+    for name, each in declared.items():
+        assert each.public(name, found[name]) == as_alias(name, found[name])
+    assert declared["web"].public("web", found["web"]).addresses is declared["web"].public("x", found["web"]).addresses
+    assert found["web"] is declared["web"].read.own
