@@ -88,8 +88,8 @@ def _measure(lab: Lab, size: str, turn: int, results: Results) -> None:
 def _cpu_s(lab: Lab) -> float:
     """Seconds that the processes of all nodes have used so far, with those that have ended: /proc/PID/stat, 14 to 17."""
     ticks = 0
-    for namespace in map(lab.topology.namespace, lab.topology.node_names):
-        for pid in netns.pids(namespace):
+    for node in lab.topology.node_names:
+        for pid in netns.pids(lab.topology.namespace(node)):
             with suppress(OSError):
                 ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK")
