@@ -108,7 +108,7 @@ def _ratios(found: list[Gaps]) -> list[str]:
 def small_table() -> str:
     """Bus, command line, idle node."""
     rate = sorted(small.bus_rate() for _ in range(5))[2]
-    idle = small.idle_node()
+    idle, start = small.idle_node(), small.start_cpu_s()
     cpu, memory = idle["cpu"], idle["memory"]
     assert isinstance(cpu, dict)
     assert isinstance(memory, dict)
@@ -118,6 +118,7 @@ def small_table() -> str:
         "| what | value |", "|---|---|",
         f"| bus, 6 subscribers, bursts of 32 | {rate:,.0f} events/s, every one delivered 6 times (median of 5) |",
         f"| `appliance show carp` | median {idle['cli_median_ms']:.0f} ms, max {idle['cli_max_ms']:.0f} ms |",
+        f"| start of a node until it is MASTER, CPU | {sum(start.values()):.2f} s |",
         f"| idle master, CPU of one core | {sum(cpu.values()):.1f} % ({parts}) |",
         f"| idle master, memory (PSS) | {sum(memory.values()):.0f} MB ({sizes}) |",
     ])  # fmt: skip

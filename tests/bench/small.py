@@ -19,8 +19,10 @@ from appliance.events import Event, event
 from appliance.lab.config import NodeSettings
 from appliance.lab.lab import Lab, unique_name
 from appliance.lab.topology import Topology
+from appliance.lab.waiting import is_all, view
 
 IDLE_S = 20.0
+START_S = 120.0
 CLI_RUNS = 20
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -129,6 +131,20 @@ def idle_node() -> dict[str, object]:
         "cli_median_ms": statistics.median(times) * 1000,
         "cli_max_ms": max(times) * 1000,
     }
+
+
+def start_cpu_s() -> dict[str, float]:
+    """CPU seconds of each process of a node of its own, from its start until it is MASTER; asked twice a second only."""
+    settings = NodeSettings(pfsync={}, firewall=True, dhcp={})
+    with Lab(Topology(name=unique_name("b"), nodes=1), settings=settings) as lab:
+        deadline = time.monotonic() + START_S
+        while not is_all(view(lab).get("fw1"), "MASTER"):
+            assert time.monotonic() < deadline, "the node does not become MASTER"
+            time.sleep(0.5)
+        found: dict[str, float] = {}
+        for pid, name in node_pids(lab, "fw1").items():
+            found[name] = found.get(name, 0.0) + cpu_s(pid)
+    return found
 
 
 SCALE_DEVICES = ("wan0", "lan0", "wan1", "dmz0")
