@@ -134,7 +134,7 @@ def idle_node() -> dict[str, object]:
 
 
 def start_cpu_s() -> dict[str, float]:
-    """CPU seconds of each process of a node of its own, from its start until it is MASTER; asked twice a second only."""
+    """CPU seconds of each process of a node from its start until it is MASTER; asked only twice a second."""
     settings = NodeSettings(pfsync={}, firewall=True, dhcp={})
     with Lab(Topology(name=unique_name("b"), nodes=1), settings=settings) as lab:
         deadline = time.monotonic() + START_S

@@ -112,6 +112,8 @@ class ServiceContext(BaseContext):
         self.bus = bus
         self.over = trio.Event()
         """Set when this run of the service has ended, however it did."""
+        self.begun = trio.Event()
+        """Set when its code runs; before that an isolated service is being loaded in its process."""
         self.pid: int | None = None
         """The process it runs in, when that is not ours."""
 

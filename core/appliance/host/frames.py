@@ -59,6 +59,10 @@ class Pong(NamedTuple):
     """To the node: the loop of the child turns."""
 
 
+class Begun(NamedTuple):
+    """To the node: the interpreter has loaded the service and calls it."""
+
+
 class Ready(NamedTuple):
     """To the node: ``started()``."""
 
@@ -154,6 +158,7 @@ class Reply(NamedTuple):
 ToService = Start | Stop | Cancel | Reload | Delivered | Missed | Ping
 ToNode = (
     Pong
+    | Begun
     | Ready
     | Finished
     | Crashed

@@ -26,6 +26,7 @@ import trio
 from appliance.host.bridge import Answering, Channel
 from appliance.host.failures import detail, first_leaf, one_line
 from appliance.host.frames import (
+    Begun,
     Call,
     Cancel,
     CancelCall,
@@ -75,6 +76,7 @@ class _Process:
 
     async def run(self) -> int:
         """Run the service; the exit status of the process."""
+        self._channel.send(Begun())
         make_punctual(self._job.isolation, self._log)
         last: Finished | Crashed = Finished()
         async with trio.open_nursery() as nursery:

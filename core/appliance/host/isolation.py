@@ -29,6 +29,7 @@ from appliance.host.bridge import Answering, Asking, Channel
 from appliance.host.context import ServiceContext
 from appliance.host.failures import RemoteError
 from appliance.host.frames import (
+    Begun,
     Call,
     Cancel,
     CancelCall,
@@ -224,6 +225,7 @@ class _Conversation:
 
     async def _feel_pulse(self, pid: int) -> None:
         """Raise an alarm while the process does not answer; killing it is left to people, who may be debugging it."""
+        await self._ctx.begun.wait()  # whoever loads modules does not answer
         while True:
             await trio.sleep(PULSE_S)
             self._answered = trio.Event()
@@ -275,6 +277,8 @@ class _Conversation:
                 self._registry.merge(samples)
             case Pong():
                 self._answered.set()
+            case Begun():
+                self._ctx.begun.set()
             case Ready():
                 self._started.started()
             case Finished() | Crashed():

@@ -40,8 +40,11 @@ CRASHES_MAX = 10
 """More crashes than this inside `CRASH_WINDOW_S` and the service stays down. With the doubling back-off,
 a service that dies at once is given up after about two and a half minutes."""
 CRASH_WINDOW_S = 300.0
+LOADING_DEADLINE_S = 60.0
+"""Longest time until the process of an isolated service has loaded it: a quarter of a second of computing, which took
+half a minute in one of two virtual machines on a busy host."""
 READY_DEADLINE_S = 30.0
-"""Longest time from start to ``started()``; opening sockets takes milliseconds, waiting for a slow device seconds."""
+"""Longest time from then to ``started()``; opening sockets takes milliseconds, waiting for a slow device seconds."""
 RELOAD_DEADLINE_S = 20.0
 """Longest time for one reload handler; changing some hundred addresses takes well under a second."""
 STUCK_S = 5.0
@@ -250,6 +253,10 @@ class Unit:
                     readiness = _Readiness(self._is_ready)
                     nursery.start_soon(self._drain, context, scope)
                     nursery.start_soon(self._body, context, readiness, scope, name=f"service {self.name}")
+                    with trio.move_on_after(LOADING_DEADLINE_S):
+                        await context.begun.wait()
+                    if not context.begun.is_set() and not self.is_stopping():
+                        raise NotReadyError(f"its process did not load it within {LOADING_DEADLINE_S:g} s")
                     with trio.move_on_after(READY_DEADLINE_S):
                         await readiness.event.wait()
                     if not readiness.event.is_set() and not self.is_stopping():
@@ -284,6 +291,7 @@ class Unit:
 
             await IsolatedRun(self.service, self._around.metrics)(context, readiness)
         else:
+            context.begun.set()
             await self.service.run(context, readiness)
         if not self.is_stopping():
             raise ReturnedError("it returned without being asked to")

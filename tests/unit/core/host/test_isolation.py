@@ -34,7 +34,7 @@ from appliance.events import (
     ServiceStopped,
     Status,
 )
-from appliance.host import isolation
+from appliance.host import isolation, unit
 from appliance.host.plugins import PluginService
 from appliance.host.supervisor import ServiceReport, Supervisor
 from appliance.host.unit import ServiceState
@@ -262,6 +262,52 @@ def test_a_service_whose_module_is_missing_over_there_says_so(tmp_path: Path, mo
             ApplianceError, match="cannot be imported: ModuleNotFoundError: No module named 'only_here'"
         ):
             await host.start(only_here.run)
+
+    run_hosted(main, tmp_path)
+
+
+SLOW_TO_LOAD = """
+import sys, time
+if sys.argv[0].endswith("isolated.py"):  # not in the node
+    time.sleep(2.5)
+async def run(ctx, started):
+    started.started()
+    await ctx.stopping.wait()
+"""
+
+
+@pytest.fixture
+def slow_to_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    (tmp_path / "slow_to_load.py").write_text(SLOW_TO_LOAD)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "slow_to_load", raising=False)
+    import slow_to_load  # type: ignore[import-not-found]
+
+    return slow_to_load.run
+
+
+def test_the_time_to_become_ready_begins_when_the_process_has_loaded_the_service(
+    tmp_path: Path, slow_to_load: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unit, "READY_DEADLINE_S", 2.0)
+    monkeypatch.setattr(isolation, "PULSE_S", 0.5)
+
+    async def main(host: Host) -> None:
+        await host.start(slow_to_load)
+        assert host.report().state is ServiceState.RUNNING
+        assert host.seen(Alarm) == [], "whoever loads modules does not answer"
+
+    run_hosted(main, tmp_path)
+
+
+def test_a_process_that_never_comes_to_run_its_service_is_given_up(
+    tmp_path: Path, slow_to_load: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unit, "LOADING_DEADLINE_S", 0.2)
+
+    async def main(host: Host) -> None:
+        with pytest.raises(ApplianceError, match="test/it did not become ready: its process did not load it within"):
+            await host.start(slow_to_load)
 
     run_hosted(main, tmp_path)
 
