@@ -40,9 +40,9 @@ ANSWERS = (
     ("Has fw2 devices", ""),
     ("Password of the virtual addresses", "generate"),
     ("Is this right", "yes"),
-    ("New password of admin", "short"),
-    ("at least 8 characters", PASSWORD),
-    ("Again", PASSWORD),
+    ("New password of admin: ", "short"),
+    (r"at least 8 characters\.\s+New password of admin: ", PASSWORD),
+    ("Again: ", PASSWORD),
 )
 
 
@@ -79,10 +79,14 @@ def wait_for_master(machine: VirtualMachine) -> None:
 def use_the_shell(machine: VirtualMachine) -> None:
     """Entry 9: a commit for the plugin of somebody else; Ctrl-C and `exit` lead back to the menu."""
     machine.send("9")
-    for line in ("configure", "set hello greeting salve", "commit", "exit"):
-        machine.wait_for(r"fw1(\[\w+\])?[>#]", ANSWER_S)
-        machine.send(line)
+    machine.wait_for(r"fw1\[\w+\]>", ANSWER_S)
+    machine.send("configure")
+    machine.wait_for(r"\[edit\]", ANSWER_S)
+    machine.send("set hello greeting salve")
+    machine.send("commit")
     machine.wait_for("is in force", ANSWER_S)
+    machine.send("exit")
+    machine.wait_for(r"fw1\[\w+\]>", ANSWER_S)
     machine.console.sendall(b"\x03")
     machine.send("exit")
     machine.wait_for(MENU, ANSWER_S)
@@ -96,9 +100,14 @@ def test_a_bare_machine_becomes_a_node_and_starts_from_its_own_disk(stick: Path,
     own_disk = tmp_path / "own.raw"
     with own_disk.open("wb") as file:
         file.truncate(1 << 30)
-    with Hub(Segment(tmp_path, name, ("node",)) for name in SEGMENTS) as hub:
-        netdevs = [hub.segments[name].netdev("node", f"net{card}") for card, name in enumerate(SEGMENTS)]
-        bare = Hardware(disk=stick, folder=tmp_path, netdevs=netdevs, is_stick=True, targets=[own_disk])
+    with Hub(Segment(tmp_path, name, ("stick", "own")) for name in SEGMENTS) as hub:
+        cards = {
+            each: [hub.segments[name].netdev(each, f"net{card}") for card, name in enumerate(SEGMENTS)]
+            for each in ("stick", "own")
+        }
+        bare = Hardware(
+            disk=stick, folder=tmp_path, name="stick", netdevs=cards["stick"], is_stick=True, targets=[own_disk]
+        )
         with VirtualMachine(bare) as machine:
             answer_the_wizard(machine)
             wait_for_master(machine)
@@ -108,8 +117,7 @@ def test_a_bare_machine_becomes_a_node_and_starts_from_its_own_disk(stick: Path,
             machine.wait_for("Everything on it is lost", ANSWER_S)
             machine.send("vda")
             machine.wait_for("starts from this disk", ANSWER_S)
-        (tmp_path / "node.qcow2").unlink()
-        installed = Hardware(disk=own_disk, folder=tmp_path, netdevs=netdevs, uefi=True)
+        installed = Hardware(disk=own_disk, folder=tmp_path, name="own", netdevs=cards["own"], uefi=True)
         with VirtualMachine(installed) as machine:
             machine.wait_for("node fw1 is up", BOOT_S)
             machine.reach_menu(ANSWER_S)
