@@ -28,7 +28,7 @@ def test_a_session_from_the_first_question_mark_to_the_commit(folder: Path) -> N
     with person(folder) as olga:
         olga.gets_prompt("fw1>")
         olga.types("sh\t?")
-        olga.sees("users       Users, what they may do")
+        olga.sees("  Users, what they may do")
         olga.types("ver\t")
         olga.waits(lambda: olga.last_line == "fw1> show version", "completed word")
         olga.types("\r")
