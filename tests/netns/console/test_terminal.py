@@ -119,6 +119,7 @@ def test_two_people_edit_and_a_commit_that_nobody_confirms_counts_down_for_both(
         pat.gets_prompt("fw1>")
         pat.enters("configure")
         pat.sees("has changed users, not committed.")
+        olga.sees("edits the configuration, too")
         olga.enters("commit confirmed 0.15")
         for each in (olga, pat):
             each.sees("[revision 2 rolls back in 0:0")

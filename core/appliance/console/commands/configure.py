@@ -21,6 +21,8 @@ from appliance.plugin import Argument, Command, CommandContext, Overflow
 
 Data = dict[str, Any]
 FORMATS = ("text", "json", "set")
+LOOK_S = 1.0
+"""Between two looks at who else edits, which has no event."""
 NOTICES_MAX = 16
 """Commits of others that a slow terminal may be behind."""
 
@@ -41,7 +43,7 @@ class ConfigureContext(CommandContext, Protocol):
 
 
 async def session(ctx: ConfigureContext, exclusive: bool) -> AsyncGenerator[Data, None]:
-    """Begin to edit; it ends with the connection. Then say who commits meanwhile."""
+    """Begin to edit; it ends with the connection. Then say who commits meanwhile, and who begins to edit, too."""
     node = ctx.appliance
     now = trio.current_time()
     others = [describe(each, now) for each in node.editing.all()]
@@ -60,11 +62,19 @@ async def session(ctx: ConfigureContext, exclusive: bool) -> AsyncGenerator[Data
             revision=reloader.revision,
         ) as own,
     ):
+        known = {each.id for each in node.editing.all()}
         yield {"session": own.id, "revision": own.base_revision, "others": others}
         while True:
-            event = await applied.receive()
-            if event.revision != own.base_revision:
+            event = None
+            with trio.move_on_after(LOOK_S):
+                event = await applied.receive()
+            if event is not None and event.revision != own.base_revision:
                 yield {"notice": f"{event.who} has put revision {event.revision} in force"}
+            now_there = node.editing.all()
+            for each in now_there:
+                if each.id not in known:
+                    yield {"notice": f"{each.who} edits the configuration, too"}
+            known = {each.id for each in now_there}
 
 
 async def line(ctx: ConfigureContext, format: str, session: str, line: str) -> Data:  # noqa: A002

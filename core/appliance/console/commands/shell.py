@@ -64,10 +64,11 @@ async def watch(ctx: ShellContext) -> AsyncGenerator[Data, None]:
             if seen != last:
                 last = seen
                 yield seen | {"unconfirmed_s": left}
+            event = None
             with trio.move_on_after(LOOK_S):
                 event = await changes.receive()
-                if isinstance(event, ConfigRefused) and seen["unconfirmed"]:
-                    yield {"notice": f"{event.reason}; what was in force before it is again"}
+            if isinstance(event, ConfigRefused) and seen["unconfirmed"]:
+                yield {"notice": f"{event.reason}; what was in force before it is again"}
 
 
 async def monitor_ha(ctx: ShellContext, interval: float) -> AsyncGenerator[Data, None]:

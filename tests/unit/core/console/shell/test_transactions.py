@@ -107,6 +107,7 @@ def test_two_editors_who_change_different_things_both_get_their_way(tmp_path: Pa
     async def main(node: Appliance) -> None:
         async with editing(node) as olga, editing(node, "pat") as pat:
             assert pat.others == ["olga edits for 0.0s, has changed nothing"]
+            assert await olga.hears() == "pat edits the configuration, too"
             await olga.reads("set users bob role viewer")
             await pat.reads("set users eve role viewer")
             assert (await pat.looks())["sessions"][0]["text"].endswith("has changed users, not committed")
