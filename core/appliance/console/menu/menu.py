@@ -148,6 +148,11 @@ def _maintenance(menu: Menu) -> None:
     menu.run(["appliance", "ha", "maintenance", mode])
 
 
+def _drill(menu: Menu) -> None:
+    if menu.is_agreed("Rehearse failures on this cluster now; everything is put back"):
+        menu.run(["appliance", "drill"])
+
+
 def _ping(menu: Menu) -> None:
     menu.run(["ping", "-c", PINGS, menu.ask("Address or name", host)])
 
@@ -182,7 +187,7 @@ ENTRIES: Entries = (
     ("HA maintenance mode", _maintenance),
     ("HA switchover", program("appliance", "ha", "switchover")),
     ("HA synchronize now", program("appliance", "sync", "now")),
-    ("HA drill", program("appliance", "drill")),
+    ("HA drill", _drill),
     ("Doctor", program("appliance", "doctor")),
 )
 """In the order in which pfSense's users expect them; what is about HA comes last."""
