@@ -86,7 +86,7 @@ def _measure(lab: Lab, size: str, turn: int, results: Results) -> None:
 
 
 def _cpu_s(lab: Lab) -> float:
-    """Seconds that the processes of all nodes have used so far, with those that have ended: /proc/PID/stat, 14 to 17."""
+    """Seconds that the processes of all nodes have used so far, with those that have ended (fields 14 to 17)."""
     ticks = 0
     for node in lab.topology.node_names:
         for pid in netns.pids(lab.topology.namespace(node)):

@@ -8,7 +8,7 @@ file itself stays as it is until somebody commits, so that the system before an 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from appliance.config.syntax import parse
@@ -33,6 +33,8 @@ class Migrated:
     """For people, one for each table that was of an older format."""
     failures: tuple[str, ...] = ()
     """For people, one for each table that was left as it is because its migration failed."""
+    data: dict[str, Any] | None = field(default=None, repr=False, compare=False)
+    """What the text says, if it had to be read, and stayed as it was."""
 
 
 class NewerFormatError(ConfigError):
@@ -44,13 +46,14 @@ def current(steps: Steps) -> dict[str, int]:
     return {table: max((each.to_version for each in found), default=FIRST) for table, found in steps.items() if found}
 
 
-def migrated(text: str, *, path: str, steps: Steps) -> Migrated:
+def migrated(text: str, *, path: str, steps: Steps, data: dict[str, Any] | None = None) -> Migrated:
     """The text with all its tables in the formats that this system reads.
 
     Args:
         text: A configuration.
         path: Its name in messages.
         steps: The migrations of all loaded plugins.
+        data: What it says, if that is known.
 
     Raises:
         NewerFormatError: A table is of a format that nobody here knows.
@@ -58,8 +61,8 @@ def migrated(text: str, *, path: str, steps: Steps) -> Migrated:
     """
     known = current(steps)
     if not known and KEY not in text:
-        return Migrated(text=text)
-    data = parse(text, path)
+        return Migrated(text=text, data=data)
+    data = parse(text, path, known=data)
     stated = _stated(data)
     newer = sorted(name for name, version in stated.items() if name in data and version > known.get(name, FIRST))
     if newer:
@@ -81,7 +84,7 @@ def migrated(text: str, *, path: str, steps: Steps) -> Migrated:
                 f"{path}: [{name}] is of format {version}, and its plugin cannot turn it into format {wanted}: {error}"
             )
     if not tables:
-        return Migrated(text=text, failures=tuple(failures))
+        return Migrated(text=text, failures=tuple(failures), data=data)
     written = {**tables, "node": _with_formats(data, stated, {name: known[name] for name in tables})}
     return Migrated(text=rewritten(text, written), changes=tuple(changes), failures=tuple(failures))
 

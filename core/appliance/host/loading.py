@@ -53,7 +53,7 @@ class ConfigLoader:
         """
         accepted = False
         try:
-            found = migrated(text, path=path, steps=self._plugins.migrations_by_table())
+            found = migrated(text, path=path, steps=self._plugins.migrations_by_table(), data=data)
             if found.failures:
                 raise ConfigError(found.failures[0], hint="Tell the author of the plugin; nothing was changed.")
             loaded = load_whole(
@@ -61,7 +61,7 @@ class ConfigLoader:
                 path=path,
                 tables=self._plugins.tables(),
                 unavailable=self._unavailable(),
-                data=data if found.text == text else None,
+                data=found.data,
                 before=Before(old, old_data) if old is not None and old_data is not None else None,
                 verify=lambda config: [
                     *self._verify(config, old),
