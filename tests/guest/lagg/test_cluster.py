@@ -21,7 +21,7 @@ from tests.guest.lagg.scene import pinged, power, shown, two_switches
 
 pytestmark = pytest.mark.netns
 
-SETTLED_S = 150.0
+SETTLED_S = 300.0
 """Two nodes start at once on a slow virtual machine."""
 PING_S = 0.05
 TOML = """
@@ -150,7 +150,7 @@ def wait_until(condition: Callable[[], object], what: str, *nodes: Firewall) -> 
     raise AssertionError(f"{what}: not within {SETTLED_S:g} s\n" + "\n".join(told))
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(700)
 def test_a_switch_dies_and_nothing_happens_then_all_members_and_the_peer_takes_over(
     netlab: Netlab, pair: Callable[[list[LabNode]], list[Firewall]]
 ) -> None:
