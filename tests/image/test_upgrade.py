@@ -58,7 +58,7 @@ def healthy(built: Built, files: list[Path], tmp_path_factory: pytest.TempPathFa
     cards = [f"user,id=net{number},restrict=on" for number in range(3)]
     hardware = Hardware(disk=built.file(".qcow2"), folder=folder, name="one", netdevs=cards, disks=files)
     with VirtualMachine(hardware) as machine:
-        machine.wait_for("appliance: slot a is healthy and stays|slot a is healthy and stays", BOOT_S)
+        machine.wait_for("slot a is healthy and stays", BOOT_S)
         machine.ask("image list", ANSWER_S)
         machine.save("healthy")
     yield Saved(hardware, "healthy")
@@ -148,22 +148,24 @@ def test_after_a_power_cut_the_upgrade_boots_proves_healthy_and_stays(healthy: S
         machine.send("reboot")
         machine.wait_for("appliance: slot b$", BOOT_S)
         machine.wait_for("slot b is healthy and stays", BOOT_S)
-        listed = machine.ask("image list", ANSWER_S)
-        assert [line.split()[0:1] + line.split()[2:] for line in listed.splitlines()[1:3]] == [
-            ["a", "no", "no", "3"],
-            ["b", "yes", "yes", "3"],
-        ]
+        machine.reach_menu(BOOT_S)
+        assert listed(machine) == {"a": ["no", "no", "3"], "b": ["yes", "yes", "3"]}
         machine.save("upgraded")
         machine.ask("image rollback", ANSWER_S)
-        assert ["no", "yes", "2"] in [line.split()[2:] for line in machine.ask("image list", ANSWER_S).splitlines()]
+        assert listed(machine)["a"] == ["no", "yes", "2"]
         machine.ask("image default b", ANSWER_S)
-        assert ["yes", "yes", "3"] in [line.split()[2:] for line in machine.ask("image list", ANSWER_S).splitlines()]
+        assert listed(machine)["b"] == ["yes", "yes", "3"]
     check_commits(Saved(hardware, "upgraded"), tmp_path)
+
+
+def listed(machine: VirtualMachine) -> dict[str, list[str]]:
+    """Of each slot whether it runs, whether it boots next, and how many boots it has left."""
+    rows = [line.split() for line in machine.ask("image list", ANSWER_S).splitlines()]
+    return {row[0]: row[2:] for row in rows if len(row) == 5 and row[0] in grubenv.SLOTS}
 
 
 def check_commits(saved: Saved, folder: Path) -> None:
     """Cut the power at some moments of a commit: the file is the old or the new one, the history whole."""
-    seen = set()
     for number, after_s in enumerate((0.0, *random.Random(SEED).sample([1.5, 2.5, 3.0, 3.5, 4.0, 6.0], 2))):
         place = folder / f"commit{number}"
         hardware = saved.again(place)
@@ -174,5 +176,3 @@ def check_commits(saved: Saved, folder: Path) -> None:
         plain = session.example_config("fw1")
         assert found.config in (plain, MARK + plain)
         assert found.revisions in (2, 3)
-        seen.add(found.config)
-    assert seen
