@@ -89,7 +89,7 @@ def test_a_day_with_the_configuration_commands(tmp_path: Path) -> None:
         file.write_text(TEXT + "x = 1\n")
         refused = ask("reload")
         assert refused.returncode == 2
-        assert f"{file}:3:1: node.x: unknown key; known here: formats, name, role" in refused.stderr
+        assert f"{file}:3:1: node.x: unknown key; known here: console_login, formats, name, role" in refused.stderr
 
         back = ask("rollback", "1", "--confirm", "600")
         assert "rolls back in 600 s" in back.stdout
