@@ -28,6 +28,8 @@ POLL_S = 0.02
 """Resolution of what is measured here; a role change is one answer later."""
 SETTLE_S = 15.0
 """For roles to settle: book timers need at most 3.4 s."""
+WELL_S, EXAMINE_S = 15.0, 2.0
+"""For the doctor to be content when a drill begins, and between two examinations, which cost processor time."""
 BACK_S = 60.0
 """To be as before: a link comes up, states are learned, the node takes over again."""
 REHEARSE_S = 120.0
@@ -177,15 +179,8 @@ class LiveDrill:
                 f"the cluster is not well: {found.trouble}",
                 hint="A drill begins when one node is MASTER of everything: see `appliance show ha`.",
             )
-        examined = self._node.ask("doctor", "--peers")
-        reports = [examined, *cast("list[JsonObject]", examined["peers"])]
+        reports = self._examined()
         unseen = [f"{each['node']}: {each['error']}" for each in reports if each.get("error")]
-        sick = [str(each["node"]) for each in reports if each["fail"] and not each.get("error")]
-        if sick:
-            raise RefusedError(
-                f"the doctor finds failures on {', '.join(sick)}",
-                hint="Mend what `appliance doctor --peers` names; a drill would only make it worse.",
-            )
         outcome = Outcome(name="doctor-before", title="doctor before", looked_at=True)
         outcome.why = f"no failure on {', '.join(str(each['node']) for each in reports if not each.get('error'))}"
         if unseen:  # nodes that are not paired cannot be asked; what they say of their roles is heard all the same
@@ -193,6 +188,26 @@ class LiveDrill:
         self._say(f"{outcome.title}: {outcome.why}")
         self.report.outcomes.append(outcome)
         return found
+
+    def _examined(self) -> list[JsonObject]:
+        """What the doctor says of all nodes; it may take a moment to be content after something that is over.
+
+        Raises:
+            RefusedError: It is not.
+        """
+        deadline = time.monotonic() + WELL_S
+        while True:
+            own = self._node.ask("doctor", "--peers")
+            reports = [own, *cast("list[JsonObject]", own["peers"])]
+            sick = [_sick(each) for each in reports if each["fail"] and not each.get("error")]
+            if not sick:
+                return reports
+            if time.monotonic() > deadline:
+                raise RefusedError(
+                    f"the doctor finds failures on {'; '.join(sick)}",
+                    hint="Mend what `appliance doctor --peers` names; a drill would only make it worse.",
+                )
+            time.sleep(EXAMINE_S)
 
     def _check(self, when: str, patience_s: float = 0.0) -> bool:
         """What the handbook has an operator look at; whether all is well."""
@@ -278,6 +293,12 @@ class LiveDrill:
             return f"not within {deadline_s:.0f} s: {what} ({last.trouble or last.text}{hint})"
 
         _until(lambda: condition(seen()), why, deadline_s)
+
+
+def _sick(report: JsonObject) -> str:
+    """A node and the checks that failed there."""
+    failed = [str(each["check"]) for each in report["findings"] if each["health"] == "fail"]
+    return f"{report['node']} ({', '.join(failed)})"
 
 
 def _until(condition: Callable[[], bool], why: Callable[[], str], deadline_s: float) -> None:

@@ -11,6 +11,7 @@ from appliance.lab.live import LiveNode
 
 VIPS = (("lan", 1), ("wan", 200))
 HEARD: dict[str, Any] = {"since": "2026-01-31T12:00:00.250Z", "peers": [{"last_seen_ms": 400}]}
+FINDINGS = [{"check": "bus", "health": "ok"}, {"check": "gateways-status", "health": "fail"}]
 
 
 def states(state: str) -> list[dict[str, Any]]:
@@ -42,7 +43,8 @@ class Node(LiveNode):
             case ("show", "carp"):
                 return self.show_carp()
             case ("doctor", "--peers"):
-                return {"node": "fw1", "fail": self.doctor_fails, "peers": [self.other]}
+                self.doctor_fails, now = max(0, self.doctor_fails - 1), self.doctor_fails
+                return {"node": "fw1", "fail": now, "findings": FINDINGS, "peers": [self.other]}
             case ("show", "ha"):
                 peers = [{"peer": "fw2", "alive": True, "summary": "BACKUP"}]
                 return {"summary": "fw1 is well", "problems": [], "peers": peers}

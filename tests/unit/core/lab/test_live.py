@@ -9,14 +9,14 @@ import pytest
 from appliance.errors import RefusedError, UsageError
 from appliance.lab import live
 from appliance.lab.live import LiveDrill, choose, cluster_of, rehearsals
-from tests.unit.core.lab.live_scenes import Node
+from tests.unit.core.lab.live_scenes import FINDINGS, Node
 
 ALL = ["switchover", "maintenance", "disable", "unplug-lan", "unplug-wan"]
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SETTLE_S", "BACK_S", "CALM_S", "POWER_S"):
+    for name in ("WELL_S", "EXAMINE_S", "SETTLE_S", "BACK_S", "CALM_S", "POWER_S"):
         monkeypatch.setattr(live, name, 0.05)
     monkeypatch.setattr(live, "POLL_S", 0.001)
 
@@ -53,6 +53,13 @@ def test_everything_is_rehearsed_that_needs_nobody_at_a_machine() -> None:
     assert any("switchover has begun" in line for line in said)
 
 
+def test_what_is_nearly_over_may_take_its_moment() -> None:
+    node = Node()
+    node.doctor_fails = 1
+    run, _ = drill(node)
+    assert run.run(chosen(node)).passed
+
+
 def test_names_choose_and_leave_out() -> None:
     node = Node()
     assert [each.name for each in chosen(node, "disable,unplug-wan")] == ["disable", "unplug-wan"]
@@ -74,8 +81,8 @@ def test_what_is_dangerous_is_asked_and_else_skipped() -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"doctor_fails": 1}, "the doctor finds failures on fw1"),
-        ({"other": {"node": "fw2", "fail": 2}}, "the doctor finds failures on fw2"),
+        ({"doctor_fails": 10**6}, r"the doctor finds failures on fw1 \(gateways-status\)"),
+        ({"other": {"node": "fw2", "fail": 2, "findings": FINDINGS}}, r"failures on fw2 \(gateways-status\)"),
         ({"lost": True}, "no other node is heard"),
         ({"happening": "link:wan"}, "demoted itself: link:wan"),
         ({"is_master": False, "follows": False}, "nobody is MASTER of everything"),
