@@ -16,6 +16,8 @@ from appliance.cli import main
 from appliance.control import wire
 from appliance.control.client import request
 from appliance.errors import ApplianceError
+from appliance.host.discovery import discover
+from appliance.host.plugins import Plugins
 from appliance.testing import LabNode, Netlab
 from tests.guest.lagg.scene import pinged, power, shown, two_switches
 
@@ -89,6 +91,7 @@ def forked(argv: list[str], log: Path) -> int:
 def pair(netlab: Netlab, tmp_path: Path) -> Iterator[Callable[[list[LabNode]], list[Firewall]]]:
     """Starts an appliance in each of these machines; they end with the test."""
     started: list[Firewall] = []
+    Plugins(discover())  # their modules are loaded once, not by each node
 
     def start(machines: list[LabNode]) -> list[Firewall]:
         started.extend(Firewall(machine, number, tmp_path) for number, machine in enumerate(machines, 1))
