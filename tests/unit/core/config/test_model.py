@@ -72,7 +72,7 @@ def test_tables_keep_the_order_of_the_file_and_cannot_be_added_to() -> None:
 
 def test_the_dump_is_plain_data_without_secrets() -> None:
     dumped = config(alpha=Alpha.model_validate({"password": "hunter2"})).dump()
-    assert dumped["node"] == {"name": "fw1", "role": "primary", "formats": {}}
+    assert dumped["node"] == {"name": "fw1", "role": "primary", "formats": {}, "console_login": False}
     assert "hunter2" not in str(dumped)
 
 
