@@ -6,9 +6,15 @@ import os
 import shutil
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 NEEDED = ("ip", "nft", "sysctl", "tcpdump", "ping", "arping")
 """Commands without which no test of the real kernel tells anything."""
+
+
+# How long an example takes depends on what else the machine does; nothing that is timed decides here.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.hookimpl(tryfirst=True)
