@@ -154,12 +154,16 @@ class Keeper:
 
     # ------------------------------------------------------------------------------------ reconciliation
 
-    async def _reconcile(self) -> None:
-        """Make the kernel's network as configured; what the kernel refuses is remembered and told."""
+    async def _reconcile(self, actual: Actual | None = None) -> None:
+        """Make the kernel's network as configured; what the kernel refuses is remembered and told.
+
+        Args:
+            actual: What has just been read.
+        """
         self._refused = {}
         plan = Plan()
         for _ in range(ROUNDS_MAX):
-            actual = await kernel.read(self._rtnl)
+            actual = actual or await kernel.read(self._rtnl)
             self._note(actual)
             self._remember(actual)
             plan = make_plan(self._settings, actual, self._owned, self._seen_up)
@@ -168,6 +172,7 @@ class Keeper:
                 break
             for operation in todo:
                 await self._execute(operation)
+            actual = None
         self._tell([*plan.troubles, *self._refusals()])
 
     def _refusals(self) -> list[Trouble]:
@@ -344,7 +349,8 @@ class Keeper:
         if drifted:
             self._ctx.log.warning("drift_repaired", devices=sorted(set(drifted)))
             self._pace.repaired(trio.current_time())
-        await self._reconcile()
+        # With what was judged: a change that comes only now makes an event of its own, and is told and counted.
+        await self._reconcile(actual)
 
 
 def _drifted(operations: Iterable[Operation], before: Actual, now: Actual) -> list[str]:

@@ -15,14 +15,17 @@ from typing import Any
 import pytest
 import trio
 
+import appliance_interfaces.kernel
 from appliance.errors import ApplianceError
 from appliance.events import AddressesChanged, Alarm, Health, LinkChanged, Status
 from appliance.net import kernel
 from appliance.net.namespace import in_namespace, new_namespace
+from appliance.net.rtnl import Rtnl
 from appliance.testing.harness import run_service
 from appliance.testing.node import RunningNode
 from appliance.testing.waiting import eventually
 from appliance_interfaces import memory
+from appliance_interfaces.plan import Actual
 from appliance_interfaces.plugin import Interfaces
 
 pytestmark = pytest.mark.netns
@@ -207,6 +210,31 @@ def test_drift_is_repaired(inside: Callable[[Body], None]) -> None:
             assert addresses("wan0") == wanted | {"203.0.113.5/24"}
             assert len(node.log("drift_repaired")) == 4
 
+    inside(body)
+
+
+def test_a_change_that_comes_while_the_kernel_is_looked_at_is_told_as_well(
+    inside: Callable[[Body], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = appliance_interfaces.kernel.read
+    changes = [["address", "delete", "198.51.100.201/24", "dev", "wan0"]]
+
+    async def look(rtnl: Rtnl) -> Actual:
+        actual = await looked(rtnl)
+        if node_is_ready and changes:
+            ip(*changes.pop())
+        return actual
+
+    async def body() -> None:
+        nonlocal node_is_ready
+        async with service({"wan": WAN}) as node:
+            node_is_ready = True
+            ip("link", "set", "wan0", "txqueuelen", "500")  # a reason to look, and nothing wrong
+            await eventually(lambda: not changes and node.log("drift_repaired"))
+            await eventually(lambda: addresses("wan0") == set(WAN["addresses"]))
+
+    node_is_ready = False
+    monkeypatch.setattr(appliance_interfaces.kernel, "read", look)
     inside(body)
 
 
