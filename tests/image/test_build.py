@@ -14,8 +14,19 @@ from appliance_images.build import build
 from appliance_images.inspect import inspect
 from tests.image.conftest import Built
 
-PLUGINS = ["carp", "firewall", "gateways", "images", "interfaces", "outbound-nat", "pfsync", "xmlrpc-sync"]
-"""Those of the example; the plugin `users` has no table in it."""
+PLUGINS = [
+    "carp",
+    "firewall",
+    "gateways",
+    "images",
+    "interfaces",
+    "outbound-nat",
+    "pfsync",
+    "ssh",
+    "users",
+    "xmlrpc-sync",
+]
+"""Those of the example, and those that were named besides."""
 
 
 @pytest.fixture(scope="module")
