@@ -114,7 +114,7 @@ def guest() -> None:
 
 def image() -> None:
     """A bootable image: built twice, started under BIOS and UEFI, as a cluster, from a stick, with a broken slot."""
-    pytest("tests/image", "--timeout", "600")
+    pytest("tests/image", "--timeout", "600", "-n", "2", "--dist", "loadfile")
 
 
 STAGES: dict[str, Callable[[], None]] = {

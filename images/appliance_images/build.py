@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +51,7 @@ def build(order: Order, say: Say) -> dict[str, Any]:
     key = signing.read_private(order.key) if order.key else None
     flavor = recipe.flavor_named(order.flavor)
     prepare(order)
-    with tempfile.TemporaryDirectory(prefix="build-", dir=order.cache) as name:
+    with alone(order.cache, progress), tempfile.TemporaryDirectory(prefix="build-", dir=order.cache) as name:
         work = Path(name)
         progress("plugins and configuration")
         extra = extra_wheels(order, work)
@@ -102,6 +104,18 @@ def prepare(order: Order) -> None:
                 f"the folder {folder} cannot be made: {error.strerror}",
                 hint="Choose another one with -o and --cache, or run this as root.",
             ) from error
+
+
+@contextmanager
+def alone(cache: Path, say: Say) -> Iterator[None]:
+    """One build at a time for a cache: apt and what is unpacked there know nothing of each other."""
+    with (cache / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another build with this cache")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def extra_wheels(order: Order, work: Path) -> list[Path]:

@@ -46,7 +46,6 @@ DRIVEN_BY = {
     "images/cluster/leader.py": "unit/images/cluster/test_service.py",
     "images/cluster/local.py": "unit/images/cluster/test_service.py",
     "images/cluster/settings.py": "unit/images/cluster/test_config.py",
-    "images/build.py": "image/test_build.py",
     "images/bundle.py": "unit/images/test_slots.py",
     "images/commands.py": "image/test_build.py",
     "images/installing.py": "unit/images/test_install.py",
