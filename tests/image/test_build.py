@@ -52,7 +52,7 @@ def test_only_the_chosen_plugins_are_in_it(built: Built, site: set[str]) -> None
     assert built.summary["plugins"] == PLUGINS
     folder = "usr/lib/appliance/site"
     assert f"{folder}/appliance_carp/plugin.py" in site
-    assert f"{folder}/appliance_users/plugin.py" not in site
+    assert f"{folder}/appliance_notify/plugin.py" not in site
     assert f"{folder}/pytest/__init__.py" not in site
 
 

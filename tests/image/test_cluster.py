@@ -72,7 +72,7 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 def asked(machine: VirtualMachine, line: str) -> Any:
     """The data that a command of the node prints."""
     text = machine.ask(f"{line} --json", SETTLE_S)
-    found = re.search(r"^\{.*\}", text, re.M | re.S)  # the console also shows what others write to it
+    found = re.search(r"\{\n.*\n\}", text, re.S)  # the console also asks how large it is, and shows what others say
     assert found is not None, text
     return json.loads(found[0])
 
