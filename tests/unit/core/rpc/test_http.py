@@ -52,6 +52,9 @@ class Wire:
         return received
 
 
+TRIES = 5
+
+
 @contextlib.asynccontextmanager
 async def connected(running: Running, peers: Peers, who: Identity | None = None) -> AsyncIterator[Wire]:
     stream = await trio.open_tcp_stream(running.target.address, running.target.port)
@@ -108,9 +111,15 @@ async def dribble(wire: Wire, pieces: tuple[bytes, ...], pause_s: float) -> None
 
 async def works(running: Running, peers: Peers, authenticate: object = None, **_: object) -> None:
     if authenticate is None:
-        async with connected(running, peers) as wire:
-            await wire.send(head() + CALL)
-            assert value(await wire.answer()) == 3
+        for left in reversed(range(TRIES)):
+            try:
+                async with connected(running, peers) as wire:
+                    await wire.send(head() + CALL)
+                    assert value(await wire.answer()) == 3
+                break
+            except (trio.BrokenResourceError, AssertionError):  # too slow for `SHORT`, on a busy machine
+                if not left:
+                    raise
     await eventually(lambda: running.server.connections == 0)
 
 
