@@ -129,28 +129,6 @@ STAGES: dict[str, Callable[[], None]] = {
     "image": image,
 }
 
-TOGETHER = ("guest", "image")
-"""Stages that run at the same time when both are wanted: each has virtual machines, which need a core and wait long."""
-
-
-def perform_together(names: Iterable[str]) -> list[str]:
-    """Run stages at once, print what each said when it has ended, and return those that failed."""
-    running = []
-    for name in names:
-        output = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the stage runs
-        argv = [PYTHON, os.fspath(ROOT / ".ci" / "stages.py"), name]
-        running.append((name, output, subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT)))
-        print(f"== {name}: begins, and is shown when it has ended", flush=True)
-    failed = []
-    for name, output, process in running:
-        if process.wait() != 0:
-            failed.append(name)
-        output.seek(0)
-        sys.stdout.write(output.read().decode(errors="replace"))
-        sys.stdout.flush()
-        output.close()
-    return failed
-
 
 def perform(name: str) -> bool:
     """Run one stage and say how it went."""
@@ -175,9 +153,7 @@ def main(names: Iterable[str]) -> int:
         return 2
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes are started; compile once
     began = time.monotonic()
-    together = [name for name in TOGETHER if name in wanted] if len(wanted) > 1 else []
-    failed = [name for name in wanted if name not in together and not perform(name)]
-    failed += perform_together(together)
+    failed = [name for name in wanted if not perform(name)]
     verdict = f"FAILED: {' '.join(failed)}" if failed else "all passed"
     print(f"== {len(wanted)} stages in {time.monotonic() - began:.0f} s, {verdict}")
     return 1 if failed else 0
