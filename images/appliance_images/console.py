@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from appliance.console.commands.menu import offers
-from appliance.console.menu.menu import ENTRIES, WIZARD, Entries, Menu, program
+from appliance.console.menu.menu import ENTRIES, PASSWORD, WIZARD, Entries, Menu, program
 from appliance.console.shell import node
 from appliance.console.wizard.askers import Terminal
 from appliance.control.client import DEFAULT_SOCKET
@@ -24,7 +24,6 @@ from appliance_images import firstboot, login, screen
 
 OWN = "/usr/bin/appliance"
 """On an image it starts the commands `image` without all plugins."""
-PASSWORD = "Reset the password of this user"
 LOG = ("journalctl", "-b", "-n", "200", "--no-pager", "-o", "short-monotonic")
 OF_THE_SYSTEM = {"log": LOG, "reboot": ("systemctl", "reboot"), "poweroff": ("systemctl", "poweroff")}
 """What may be typed besides commands of the appliance."""

@@ -217,18 +217,18 @@ class LiveDrill:
         return all_is_well(seen)
 
     def _rehearse(self, rehearsal: LiveRehearsal, outcome: Outcome) -> None:
-        begun = time.time()
+        begun, begun_at = time.time(), time.monotonic()  # a clock may be set meanwhile
         with self._node.rehearsing(rehearsal.name) as said:
             self._wait(self._is_taken_over, "another node is MASTER of everything", SETTLE_S)
-            took_s = time.time() - begun
+            took_s = time.monotonic() - begun_at
             self._wait_for_dhcp()
             time.sleep(self._hold_s)
             if not self._is_taken_over(situation(self._node.ask("show", "carp"))):
                 raise ApplianceError("the roles changed again by themselves", hint="See `appliance events`.")
         outcome.phases.append(self._phase("it happens", begun, took_s, said))
-        begun = time.time()
+        begun, begun_at = time.time(), time.monotonic()
         self._wait(self._is_as_before, "everything is as before", BACK_S)
-        took_s = time.time() - begun
+        took_s = time.monotonic() - begun_at
         time.sleep(self._hold_s)
         outcome.phases.append(self._phase("it is put back", begun, took_s, ""))
 

@@ -18,6 +18,7 @@ from appliance.errors import ApplianceError, UnreachableError, UsageError
 PINGS = "3"
 SERVICE = "appliance.service"
 WIZARD = "Assign interfaces (wizard)"
+PASSWORD = "Reset the password of this user"
 PROMPT = "Enter a number, or a command"
 MASTERS = frozenset({"MASTER", "MIXED"})
 """Roles in which somebody would notice that the node goes."""
@@ -173,7 +174,7 @@ def program(*argv: str) -> Callable[[Menu], None]:
 ENTRIES: Entries = (
     (WIZARD, program("appliance", "wizard")),
     ("Set addresses (configuration mode)", program("appliance", "configure")),
-    ("Reset the password of this user", program("passwd")),
+    (PASSWORD, program("passwd")),
     ("Restore a configuration", _restore),
     ("Factory defaults", _defaults),
     ("Reboot", _leave("Reboot", "reboot")),
