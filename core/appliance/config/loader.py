@@ -197,7 +197,7 @@ class _Draft:
     ) -> None:
         self.text, self.path = text, path
         self._before = before
-        self.data = parse(text, path, known=data)
+        self.data = parse(text, path, data=data, known=before.known if before is not None else None)
         self.problems: list[Problem] = []
         self._unavailable = unavailable
         self._owners = {table.name: (plugin, table.model) for plugin, table in tables.items()}
@@ -286,7 +286,7 @@ class _Draft:
     def _validated(self, name: str, model: type[BaseModel], value: dict[str, Any]) -> Model:
         if self._before is not None:
             # What a validator of the model makes of other models is its affair: then all of it is validated.
-            with suppress(ValidationError):
+            with suppress(ValidationError, *_MODEL_BUGS):
                 return cast(Model, model.model_validate(self._before.kept_in(name, value)))
         return cast(Model, model.model_validate(value))
 

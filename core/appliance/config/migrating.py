@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from appliance.config.repeated import Known
 from appliance.config.syntax import parse
 from appliance.config.writing import rewritten
 from appliance.errors import ConfigError
@@ -46,7 +47,9 @@ def current(steps: Steps) -> dict[str, int]:
     return {table: max((each.to_version for each in found), default=FIRST) for table, found in steps.items() if found}
 
 
-def migrated(text: str, *, path: str, steps: Steps, data: dict[str, Any] | None = None) -> Migrated:
+def migrated(
+    text: str, *, path: str, steps: Steps, data: dict[str, Any] | None = None, known: Known | None = None
+) -> Migrated:
     """The text with all its tables in the formats that this system reads.
 
     Args:
@@ -54,25 +57,27 @@ def migrated(text: str, *, path: str, steps: Steps, data: dict[str, Any] | None 
         path: Its name in messages.
         steps: The migrations of all loaded plugins.
         data: What it says, if that is known.
+        known: Another text, of which this one may say most.
 
     Raises:
         NewerFormatError: A table is of a format that nobody here knows.
         ConfigError: It is not TOML.
     """
-    known = current(steps)
-    if not known and KEY not in text:
+    formats = current(steps)
+    if not formats and KEY not in text:
         return Migrated(text=text, data=data)
-    data = parse(text, path, known=data)
+    data = parse(text, path, data=data, known=known)
     stated = _stated(data)
-    newer = sorted(name for name, version in stated.items() if name in data and version > known.get(name, FIRST))
+    newer = sorted(name for name, version in stated.items() if name in data and version > formats.get(name, FIRST))
     if newer:
         raise NewerFormatError(
-            f"{path}: [{newer[0]}] is of format {stated[newer[0]]}, and this system knows {known.get(newer[0], FIRST)}",
+            f"{path}: [{newer[0]}] is of format {stated[newer[0]]}, and this system knows "
+            f"{formats.get(newer[0], FIRST)}",
             hint="A newer system wrote it: start that one, or go back to an older revision (`config history`).",
         )
     tables: dict[str, Mapping[str, Any]] = {}
     changes, failures = [], []
-    for name, wanted in sorted(known.items()):
+    for name, wanted in sorted(formats.items()):
         table, version = data.get(name), stated.get(name, FIRST)
         if not isinstance(table, dict) or version == wanted:
             continue
@@ -85,7 +90,7 @@ def migrated(text: str, *, path: str, steps: Steps, data: dict[str, Any] | None 
             )
     if not tables:
         return Migrated(text=text, failures=tuple(failures), data=data)
-    written = {**tables, "node": _with_formats(data, stated, {name: known[name] for name in tables})}
+    written = {**tables, "node": _with_formats(data, stated, {name: formats[name] for name in tables})}
     return Migrated(text=rewritten(text, written), changes=tuple(changes), failures=tuple(failures))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import tomli
 
 from appliance.config.positions import Position, normalized
+from appliance.config.repeated import Known, loads
 from appliance.config.report import refuse_syntax
 from appliance.errors import ConfigError
 
@@ -17,19 +18,20 @@ NESTING_MAX = 64
 """Deepest nesting of tables and lists: far more than any model has, far less than recursion can take."""
 
 
-def parse(text: str, path: str, *, known: dict[str, Any] | None = None) -> dict[str, Any]:
+def parse(text: str, path: str, *, data: dict[str, Any] | None = None, known: Known | None = None) -> dict[str, Any]:
     """The data of a TOML text.
 
     Args:
         text: The text.
         path: Its name in messages.
-        known: What it says, if somebody has read it already: then only its size is checked.
+        data: What it says, if somebody has read it already: then only its size is checked.
+        known: Another text, of which this one may say most.
     """
     if len(text.encode()) > FILE_MAX_BYTES:
         hint = "Check that this is the right text."
         raise ConfigError(f"{path}: larger than {FILE_MAX_BYTES // 1024} KiB, which is not read", hint=hint)
     try:
-        data = tomli.loads(text) if known is None else known
+        data = loads(text, known) if data is None else data
     except tomli.TOMLDecodeError as error:
         raise _syntax_error(path, normalized(text), str(error)) from None
     except RecursionError:

@@ -18,6 +18,7 @@ from tomlkit.items import AoT, Table
 
 from appliance.config.layout import is_block, with_new_tables, with_renamed
 from appliance.config.parts import parts
+from appliance.config.repeated import Known, loads
 
 CAREFUL_MAX = 64 << 10
 """Characters of a text that is edited key by key, keeping the comments of what changes: that takes 3 s per MB."""
@@ -64,7 +65,7 @@ def replaced(
         # A line that looked like a header was none, or a layout was too unusual: the next way is plainer.
         with suppress(tomli.TOMLDecodeError, TOMLKitError):
             made = way(text, changed)
-            written, found = made, tomli.loads(made)
+            written, found = made, loads(made, Known(text, data))
             if found == wanted:
                 break
     return written, found

@@ -53,7 +53,14 @@ class ConfigLoader:
         """
         accepted = False
         try:
-            found = migrated(text, path=path, steps=self._plugins.migrations_by_table(), data=data)
+            before = Before(old, old_data) if old is not None and old_data is not None else None
+            found = migrated(
+                text,
+                path=path,
+                steps=self._plugins.migrations_by_table(),
+                data=data,
+                known=before.known if before is not None else None,
+            )
             if found.failures:
                 raise ConfigError(found.failures[0], hint="Tell the author of the plugin; nothing was changed.")
             loaded = load_whole(
@@ -62,7 +69,7 @@ class ConfigLoader:
                 tables=self._plugins.tables(),
                 unavailable=self._unavailable(),
                 data=found.data,
-                before=Before(old, old_data) if old is not None and old_data is not None else None,
+                before=before,
                 verify=lambda config: [
                     *self._verify(config, old),
                     *self._kernel(config, old),

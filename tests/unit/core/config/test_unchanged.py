@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import field_validator
 
 from appliance.config import Model
 from appliance.config.loader import load_whole
@@ -60,3 +61,29 @@ def test_a_table_that_is_new_or_was_of_another_kind_is_validated_whole() -> None
     data: dict[str, Any] = {"item": {"a": {"size": 1}}, "strange": 1}
     assert empty.kept_in("t", data) == data
     assert empty.kept_in("absent", data) == data
+
+
+class Ordered(Model):
+    rule: list[Item] = []
+
+
+class Sorted(Model):
+    rule: list[Item] = []
+
+    @field_validator("rule")
+    @classmethod
+    def by_size(cls, rules: list[Item]) -> list[Item]:
+        return sorted(rules, key=lambda rule: rule.size)
+
+
+@pytest.mark.parametrize("model", [Ordered, Sorted])
+def test_items_that_were_not_read_again_stay_the_models_they_were(model: type[Ordered | Sorted]) -> None:
+    tables = {"t": ConfigTable(name="t", model=model, summary="x")}
+    first = load_whole('[node]\nname = "x"\n[[t.rule]]\nsize = 2\n[[t.rule]]\nsize = 1\n', path="a", tables=tables)
+    two, one = first.data["t"]["rule"]
+    data = {**first.data, "t": {"rule": [{"size": 3}, two, one, {"size": 1}]}}
+    text = '[node]\nname = "x"\n' + "".join(f"[[t.rule]]\nsize = {size}\n" for size in (3, 2, 1, 1))
+    second = load_whole(text, path="a", tables=tables, data=data, before=Before(first.config, first.data)).config[model]
+    assert second == load_whole(text, path="a", tables=tables).config[model]
+    kept = [rule for rule in second.rule if any(rule is old for old in first.config[model].rule)]
+    assert [rule.size for rule in kept] == ([2, 1] if model is Ordered else [])
