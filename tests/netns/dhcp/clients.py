@@ -15,7 +15,7 @@ from appliance.lab import Lab
 from appliance.lab.waiting import wait_until
 
 CLIENT, DEVICE = "client", "eth0"
-VIP = "192.168.1.1"
+VIP, DMZ_VIP = "192.168.1.1", "192.168.2.1"
 NODES = ("fw1", "fw2")
 SERVES_S = 20.0
 """Far more than anything takes on a machine that is busy."""
@@ -35,7 +35,9 @@ def script(lab: Lab) -> str:
     return str(path)
 
 
-def udhcpc(lab: Lab, *, name: str = "", number: int = 0, tries: int = 10) -> dict[str, str] | None:
+def udhcpc(
+    lab: Lab, *, name: str = "", number: int = 0, tries: int = 10, machine: str = CLIENT
+) -> dict[str, str] | None:
     """Get a lease with busybox; nothing when nobody answers.
 
     Args:
@@ -43,12 +45,13 @@ def udhcpc(lab: Lab, *, name: str = "", number: int = 0, tries: int = 10) -> dic
         name: Host name to tell.
         number: Of the client: its client identifier; 0 uses the device's MAC.
         tries: Of DISCOVER, one a second.
+        machine: Where it runs: its device is the same everywhere.
     """
     identity = ["-C", "-x", f"0x3d:00c1{number:04x}"] if number else []
     hostname = ["-x", f"hostname:{name}"] if name else []
     options = ["-f", "-q", "-n", "-t", str(tries), "-T", "1", "-s", script(lab), "-O", "tftp"]
     done = lab.exec(
-        CLIENT, "busybox", "udhcpc", "-i", DEVICE, *options, *identity, *hostname, check=False, timeout_s=tries + 20
+        machine, "busybox", "udhcpc", "-i", DEVICE, *options, *identity, *hostname, check=False, timeout_s=tries + 20
     )
     return _event(done.stdout.splitlines()[-1]) if done.stdout.strip() else None
 
@@ -100,13 +103,13 @@ def show(lab: Lab, node: str) -> dict[str, Any]:
     return dict(lab.request(node, "show", "dhcp"))
 
 
-def pool(lab: Lab, node: str) -> dict[str, Any]:
-    """The LAN's pool, as a node sees it; states are empty while its service does not answer."""
+def pool(lab: Lab, node: str, interface: str = "lan") -> dict[str, Any]:
+    """A pool, as a node sees it; states are empty while its service does not answer."""
     try:
         pools = show(lab, node)["pools"]
     except ApplianceError:
         pools = []
-    return dict(pools[0]) if pools else {"my_state": "", "replication": ""}
+    return next((dict(each) for each in pools if each["interface"] == interface), {"my_state": "", "replication": ""})
 
 
 def leases(lab: Lab, node: str) -> dict[str, dict[str, Any]]:
@@ -114,10 +117,10 @@ def leases(lab: Lab, node: str) -> dict[str, dict[str, Any]]:
     return {row["address"]: row for row in show(lab, node)["leases"]}
 
 
-def wait_state(lab: Lab, node: str, state: str, deadline_s: float = SERVES_S) -> float:
+def wait_state(lab: Lab, node: str, state: str, deadline_s: float = SERVES_S, *, interface: str = "lan") -> float:
     """Wait until a node serves or stands by; returns the seconds that it took."""
     begun = time.monotonic()
-    wait_until(lambda: pool(lab, node)["my_state"] == state, f"{node} is {state}", deadline_s)
+    wait_until(lambda: pool(lab, node, interface)["my_state"] == state, f"{node} is {state}", deadline_s)
     return time.monotonic() - begun
 
 

@@ -1,4 +1,4 @@
-"""A paired cluster that serves DHCP on the LAN: one per module."""
+"""A paired cluster that serves DHCP on the LAN and in the DMZ: one per module."""
 
 from __future__ import annotations
 
@@ -17,13 +17,21 @@ DHCP: dict[str, object] = {
     "lease_time": 3600,
     "tftp_server": "192.168.1.9",
 }
+DMZ = """
+[dhcp_failover.interface.dmz]
+range = ["192.168.2.110-192.168.2.119"]
+failover_peer = "{peer}"
+"""
+PEERS = {"fw1": "192.168.2.3", "fw2": "192.168.2.2"}
 
 
 @pytest.fixture(scope="module")
 def paired() -> Iterator[Lab]:
     """fw1 MASTER of everything, fw2 with the same configuration."""
-    settings = NodeSettings(xmlrpc_sync=True, dhcp=DHCP)
-    with Lab(Topology(name=unique_name("dh"), ipv6=False), settings=settings) as lab:
+    settings = {
+        node: NodeSettings(xmlrpc_sync=True, dhcp=DHCP, extra=DMZ.format(peer=peer)) for node, peer in PEERS.items()
+    }
+    with Lab(Topology(name=unique_name("dh"), ipv6=False, dmz=True), settings=settings) as lab:
         lab.wait_settled("fw1", deadline_s=SETTLE_S)
         pair_all(lab)
         yield lab

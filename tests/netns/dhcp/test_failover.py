@@ -8,7 +8,7 @@ import pytest
 
 from appliance.lab import Lab
 from tests.netns.dhcp import clients
-from tests.netns.dhcp.clients import NODES, VIP
+from tests.netns.dhcp.clients import DMZ_VIP, NODES, VIP
 
 pytestmark = [pytest.mark.netns]
 
@@ -22,6 +22,27 @@ def test_a_switchover_keeps_the_address_and_the_renewal_is_answered_by_the_new_m
         assert clients.leases(cluster, "fw2")[bound["address"]]["granted_by"] == "fw1"
         clients.switchover(cluster, "fw2", "fw1")
         assert client.renew()["address"] == bound["address"]
+
+
+def test_every_served_interface_moves_with_its_address(cluster: Lab) -> None:
+    for interface in ("lan", "dmz"):
+        for node, state in (("fw1", "serving"), ("fw2", "standby")):
+            clients.wait_state(cluster, node, state, interface=interface)
+    lan, dmz = clients.udhcpc(cluster, number=61), clients.udhcpc(cluster, number=62, machine="dmzhost")
+    assert lan is not None
+    assert dmz is not None
+    assert (lan["server"], dmz["server"], dmz["router"]) == (VIP, DMZ_VIP, DMZ_VIP)
+    clients.wait_until(
+        lambda: {lan["address"], dmz["address"]} <= clients.leases(cluster, "fw2").keys(), "fw2 has both leases"
+    )
+    clients.switchover(cluster, "fw1", "fw2")
+    clients.wait_state(cluster, "fw2", "serving", interface="dmz")
+    assert clients.udhcpc(cluster, number=61) == lan
+    assert clients.udhcpc(cluster, number=62, machine="dmzhost") == dmz
+    strangers = [clients.udhcpc(cluster, number=63, machine=machine) for machine in ("client", "dmzhost")]
+    granted = clients.leases(cluster, "fw2")
+    assert [granted[each["address"]]["granted_by"] for each in strangers if each] == ["fw2", "fw2"]
+    clients.switchover(cluster, "fw2", "fw1")
 
 
 def test_the_death_of_the_master_loses_no_lease(cluster: Lab) -> None:
