@@ -6,6 +6,8 @@ appliance, so two nodes can live in one process: never keep state at module leve
 
 from typing import TYPE_CHECKING
 
+from appliance.plugin.asking import ask as ask
+from appliance.plugin.asking import ask_if_running as ask_if_running
 from appliance.plugin.context import Context as Context
 from appliance.plugin.context import Lagged as Lagged
 from appliance.plugin.context import Logger as Logger

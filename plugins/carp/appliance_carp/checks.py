@@ -7,11 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, cast
 
-import trio
-
 from appliance.config import Config, ProvidesInterfaces
 from appliance.events import Health, PeerChanged, Role, RoleChanged
-from appliance.plugin import Check, Finding, NoProvider, Probe
+from appliance.plugin import Check, Finding, Probe, ask_if_running
 from appliance_carp.config import CarpConfig
 from appliance_carp.events import GetCarp
 from appliance_carp.wiring import everything_arrives, one_master
@@ -42,11 +40,7 @@ def checks(config: Config) -> list[Check]:
 
 
 async def _ask(probe: Probe) -> dict[str, Any] | None:
-    try:
-        with trio.fail_after(1):
-            return await probe.call(GetCarp())
-    except (NoProvider, trio.TooSlowError):
-        return None
+    return await ask_if_running(probe, GetCarp(), within_s=1)
 
 
 async def service_answers(probe: Probe) -> Finding:

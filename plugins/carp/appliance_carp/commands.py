@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import trio
-
-from appliance.errors import ApplianceError, RefusedError
-from appliance.events import Reclaim, Request, SetEnabled, SetMaintenance, Switchover
-from appliance.plugin import Argument, Command, CommandContext, NoProvider
+from appliance.errors import RefusedError
+from appliance.events import Reclaim, SetEnabled, SetMaintenance, Switchover
+from appliance.plugin import Argument, Command, CommandContext, ask
 from appliance_carp.events import CommitStaged, GetCarp
 
 ANSWER_S = 2.0
@@ -17,48 +15,34 @@ ROLE_CHANGE_S = 15.0
 """A role change waits until the new role has settled; book timers need at most about 4 s."""
 
 
-async def _ask(context: CommandContext, request: Request[Any], deadline_s: float) -> Any:
-    try:
-        with trio.fail_after(deadline_s):
-            return await context.call(request)
-    except NoProvider:
-        raise ApplianceError(
-            "the carp service is not running on this node",
-            hint="'appliance show services' says why; without a [carp] table there is none.",
-        ) from None
-    except trio.TooSlowError:
-        raise ApplianceError(
-            f"the carp service did not answer within {deadline_s:g} s",
-            hint="'appliance show services' and the log of the node say what it is doing.",
-        ) from None
-
-
 async def show_carp(context: CommandContext) -> dict[str, Any]:
     """The state of every virtual host."""
-    answer: dict[str, Any] = await _ask(context, GetCarp(), ANSWER_S)
+    answer: dict[str, Any] = await ask(context, GetCarp(), table="carp", within_s=ANSWER_S)
     return answer
 
 
 async def switchover(context: CommandContext, *, force: bool = False) -> dict[str, Any]:
     """Hand over to the best peer."""
-    return {"result": await _ask(context, Switchover(force=force), ROLE_CHANGE_S)}
+    return {"result": await ask(context, Switchover(force=force), table="carp", within_s=ROLE_CHANGE_S)}
 
 
 async def maintenance(context: CommandContext, *, mode: str, force: bool = False) -> dict[str, Any]:
     """Enter or leave persistent maintenance."""
-    return {"result": await _ask(context, SetMaintenance(on=mode == "on", force=force), ROLE_CHANGE_S)}
+    return {
+        "result": await ask(context, SetMaintenance(on=mode == "on", force=force), table="carp", within_s=ROLE_CHANGE_S)
+    }
 
 
 async def disable(context: CommandContext, *, force: bool = False) -> dict[str, Any]:
     """Give all virtual addresses up until the next start or `ha enable`."""
-    return {"result": await _ask(context, SetEnabled(on=False, force=force), ROLE_CHANGE_S)}
+    return {"result": await ask(context, SetEnabled(on=False, force=force), table="carp", within_s=ROLE_CHANGE_S)}
 
 
 async def enable(context: CommandContext) -> dict[str, Any]:
     """Take part again after `ha disable`; also ends a switchover."""
-    said = await _ask(context, SetEnabled(on=True), ROLE_CHANGE_S)
+    said = await ask(context, SetEnabled(on=True), table="carp", within_s=ROLE_CHANGE_S)
     try:
-        reclaimed = await _ask(context, Reclaim(), ANSWER_S)
+        reclaimed = await ask(context, Reclaim(), table="carp", within_s=ANSWER_S)
     except RefusedError:
         return {"result": said}
     return {"result": f"the switchover is over; {reclaimed}"}
@@ -66,7 +50,7 @@ async def enable(context: CommandContext) -> dict[str, Any]:
 
 async def commit(context: CommandContext, *, force: bool = False) -> dict[str, Any]:
     """Put staged changes in force."""
-    return {"result": await _ask(context, CommitStaged(force=force), ANSWER_S)}
+    return {"result": await ask(context, CommitStaged(force=force), table="carp", within_s=ANSWER_S)}
 
 
 def render_result(data: dict[str, Any]) -> str:

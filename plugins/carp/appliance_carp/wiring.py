@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import trio
-
 from appliance.events import Health
-from appliance.plugin import Finding, NoProvider, Probe
+from appliance.plugin import Finding, Probe, ask_if_running
 from appliance_carp.events import GetReach
 
 REACH_S = 2.0
@@ -17,11 +15,7 @@ Row = Mapping[str, Any]
 
 
 async def _reach(probe: Probe) -> list[dict[str, Any]] | None:
-    try:
-        with trio.fail_after(REACH_S):
-            return await probe.call(GetReach())
-    except (NoProvider, trio.TooSlowError):
-        return None
+    return await ask_if_running(probe, GetReach(), within_s=REACH_S)
 
 
 def _no_answer() -> Finding:

@@ -10,7 +10,7 @@ import trio
 from appliance.config import Config
 from appliance.errors import ApplianceError
 from appliance.events import Health
-from appliance.plugin import Check, Finding, NoProvider, Probe
+from appliance.plugin import Check, Finding, Probe, ask_if_running
 from appliance_dhcp_failover.config import DhcpFailoverConfig
 from appliance_dhcp_failover.events import GetDhcp
 from appliance_dhcp_failover.link import CLOCKS_FAIL_S, CLOCKS_WARN_S, PeerState
@@ -35,16 +35,15 @@ def checks(config: Config) -> list[Check]:
 
 
 async def _answer(probe: Probe) -> dict[str, Any] | Finding:
-    try:
-        with trio.fail_after(2):
-            return await probe.call(GetDhcp(leases=False))
-    except (NoProvider, trio.TooSlowError):
+    answer = await ask_if_running(probe, GetDhcp(leases=False), within_s=2)
+    if answer is None:
         return Finding(
             health=Health.FAIL,
             what="the DHCP service does not answer",
             why="clients get no addresses from this node",
             fix="See 'appliance show services' for the error and restart the node.",
         )
+    return answer
 
 
 async def installed(_probe: Probe) -> Finding:

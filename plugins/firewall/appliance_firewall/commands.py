@@ -9,8 +9,8 @@ from typing import Any
 import trio
 
 from appliance.errors import ApplianceError, UsageError
-from appliance.events import Request, RulesetLoaded
-from appliance.plugin import Argument, Command, CommandContext, NoProvider
+from appliance.events import RulesetLoaded
+from appliance.plugin import Argument, Command, CommandContext, ask
 from appliance_firewall.events import GetAliases, GetFirewall, GetFirewallLog
 
 ANSWER_S = 5.0
@@ -28,22 +28,6 @@ MEMBERS_SHOWN = 200
 Row = dict[str, Any]
 
 
-async def _ask(context: CommandContext, request: Request[Row], deadline_s: float = ANSWER_S) -> Row:
-    try:
-        with trio.fail_after(deadline_s):
-            return await context.call(request)
-    except NoProvider:
-        raise ApplianceError(
-            "the firewall service is not running on this node",
-            hint="'appliance show services' says why; without a [firewall] table there is none.",
-        ) from None
-    except trio.TooSlowError:
-        raise ApplianceError(
-            f"the firewall service did not answer within {deadline_s:g} s",
-            hint="'appliance show services' and the log of the node say what it is doing.",
-        ) from None
-
-
 def _limit(limit: int | None, usual: int, most: int) -> int:
     if limit is not None and not 1 <= limit <= most:
         raise UsageError(f"{limit} rows cannot be shown", hint=f"Ask for 1 to {most}.")
@@ -52,7 +36,12 @@ def _limit(limit: int | None, usual: int, most: int) -> int:
 
 async def show_firewall(context: CommandContext, *, interface: str | None = None, limit: int | None = None) -> Row:
     """Rules with their hits."""
-    answer = await _ask(context, GetFirewall(interface=interface, limit=_limit(limit, RULES, RULES_MAX)))
+    answer = await ask(
+        context,
+        GetFirewall(interface=interface, limit=_limit(limit, RULES, RULES_MAX)),
+        table="firewall",
+        within_s=ANSWER_S,
+    )
     return answer | {"loaded": bool(context.retained(RulesetLoaded))}
 
 
@@ -61,14 +50,19 @@ async def show_log(
 ) -> AsyncGenerator[Row, None]:
     """Entries of the log, oldest first; then, on request, every new one."""
     words = words or ()
-    answer = await _ask(context, GetFirewallLog(words=words, limit=_limit(limit, ENTRIES, ENTRIES_MAX)))
+    answer = await ask(
+        context,
+        GetFirewallLog(words=words, limit=_limit(limit, ENTRIES, ENTRIES_MAX)),
+        table="firewall",
+        within_s=ANSWER_S,
+    )
     if not answer["recording"]:
         raise ApplianceError(answer["error"], hint=answer["remedy"])
     for row in answer["entries"]:
         yield row
     while follow:
         more = GetFirewallLog(words=words, limit=ENTRIES_MAX, after=answer["last_seq"], wait_s=FOLLOW_S)
-        answer = await _ask(context, more, FOLLOW_S + ANSWER_S)
+        answer = await ask(context, more, table="firewall", within_s=FOLLOW_S + ANSWER_S)
         for row in answer["entries"]:
             yield row
         await trio.sleep(FOLLOW_PAUSE_S)
@@ -76,7 +70,7 @@ async def show_log(
 
 async def show_aliases(context: CommandContext, *, name: str | None = None) -> Row:
     """All aliases, or one with its members."""
-    return await _ask(context, GetAliases(name=name))
+    return await ask(context, GetAliases(name=name), table="firewall", within_s=ANSWER_S)
 
 
 # ------------------------------------------------------------------------------------------ text for people

@@ -7,11 +7,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_address, ip_interface
 from typing import Any, cast
 
-import trio
-
 from appliance.config import Config
 from appliance.events import AddressesChanged, Health
-from appliance.plugin import Check, Finding, NoProvider, Probe
+from appliance.plugin import Check, Finding, Probe, ask_if_running
 from appliance_gateways.config import GatewaysConfig
 from appliance_gateways.events import GetGateways
 from appliance_gateways.routing import LOCAL_FIRST
@@ -35,16 +33,15 @@ def checks(config: Config) -> list[Check]:
 
 
 async def _answer(probe: Probe) -> dict[str, Any] | Finding:
-    try:
-        with trio.fail_after(1):
-            return await probe.call(GetGateways())
-    except (NoProvider, trio.TooSlowError):
+    answer = await ask_if_running(probe, GetGateways(), within_s=1)
+    if answer is None:
         return Finding(
             health=Health.FAIL,
             what="the gateways service does not answer",
             why="dead gateways are not noticed, and connections keep being sent to them",
             fix="See 'appliance show services' for the error and restart the node.",
         )
+    return answer
 
 
 async def status(probe: Probe) -> Finding:

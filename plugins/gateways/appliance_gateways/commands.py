@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import trio
-
-from appliance.errors import ApplianceError, UsageError
-from appliance.plugin import Argument, Command, CommandContext, NoProvider
+from appliance.errors import UsageError
+from appliance.plugin import Argument, Command, CommandContext, ask
 from appliance_gateways.events import GetGateways
 from appliance_gateways.groups import SLOTS
 
@@ -18,19 +16,7 @@ ANSWER_S = 2.0
 
 async def show_gateways(context: CommandContext, *, name: str | None = None) -> dict[str, Any]:
     """All gateways and groups, or one of them."""
-    try:
-        with trio.fail_after(ANSWER_S):
-            answer = await context.call(GetGateways())
-    except NoProvider:
-        raise ApplianceError(
-            "the gateways service is not running on this node",
-            hint="'appliance show services' says why; without a [gateways] table there is none.",
-        ) from None
-    except trio.TooSlowError:
-        raise ApplianceError(
-            f"the gateways service did not answer within {ANSWER_S:g} s",
-            hint="'appliance show services' and the log of the node say what it is doing.",
-        ) from None
+    answer = await ask(context, GetGateways(), table="gateways", within_s=ANSWER_S)
     if name is None:
         return answer
     names = [each["name"] for each in (*answer["gateways"], *answer["groups"])]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import trio
-
 from appliance.errors import ApplianceError
-from appliance.plugin import Argument, Command, CommandContext, NoProvider
+from appliance.plugin import Argument, Command, CommandContext, ask
 from appliance_interfaces.events import GetInterfaces
 
 ANSWER_S = 3.0
@@ -16,19 +14,7 @@ ANSWER_S = 3.0
 
 async def show_interfaces(context: CommandContext, *, name: str | None = None) -> dict[str, Any]:
     """All interfaces, or one."""
-    try:
-        with trio.fail_after(ANSWER_S):
-            answer = await context.call(GetInterfaces())
-    except NoProvider:
-        raise ApplianceError(
-            "the interfaces service is not running on this node",
-            hint="'appliance show services' says why; without an [interfaces] table there is none.",
-        ) from None
-    except trio.TooSlowError:
-        raise ApplianceError(
-            f"the interfaces service did not answer within {ANSWER_S:g} s",
-            hint="'appliance show services' and the log of the node say what it is doing.",
-        ) from None
+    answer = await ask(context, GetInterfaces(), table="interfaces", within_s=ANSWER_S)
     if name is None:
         return answer
     names = [interface["name"] for interface in answer["interfaces"]]

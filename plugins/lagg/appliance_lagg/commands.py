@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import trio
-
 from appliance.errors import ApplianceError
-from appliance.plugin import Argument, Command, CommandContext, NoProvider
+from appliance.plugin import Argument, Command, CommandContext, ask
 from appliance_lagg.events import GetLaggs
 
 ANSWER_S = 3.0
@@ -16,19 +14,7 @@ ANSWER_S = 3.0
 
 async def show_lagg(context: CommandContext, *, name: str | None = None) -> dict[str, Any]:
     """All aggregations, or one."""
-    try:
-        with trio.fail_after(ANSWER_S):
-            answer = await context.call(GetLaggs())
-    except NoProvider:
-        raise ApplianceError(
-            "the lagg service is not running on this node",
-            hint="'appliance show services' says why; without a [lagg] table there is none.",
-        ) from None
-    except trio.TooSlowError:
-        raise ApplianceError(
-            f"the lagg service did not answer within {ANSWER_S:g} s",
-            hint="'appliance show services' and the log of the node say what it is doing.",
-        ) from None
+    answer = await ask(context, GetLaggs(), table="lagg", within_s=ANSWER_S)
     chosen = [each for each in answer["laggs"] if name in (None, each["name"])]
     if name is not None and not chosen:
         known = ", ".join(each["name"] for each in answer["laggs"]) or "none"

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import trio
-
 from appliance.events import Health
-from appliance.plugin import Check, Finding, NoProvider, Probe
+from appliance.plugin import Check, Finding, Probe, ask_if_running
 from appliance_metrics.events import GetExporter
 
 
 async def listening(probe: Probe) -> Finding:
     """Whether it listens wherever it should."""
-    try:
-        with trio.fail_after(1):
-            rows = await probe.call(GetExporter())
-    except (NoProvider, trio.TooSlowError):
+    rows = await ask_if_running(probe, GetExporter(), within_s=1)
+    if rows is None:
         return Finding(
             health=Health.WARN,
             what="the metrics service does not answer",

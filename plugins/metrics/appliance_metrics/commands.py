@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import trio
-
-from appliance.errors import ApplianceError
-from appliance.plugin import Command, CommandContext, NoProvider
+from appliance.plugin import Command, CommandContext, ask
 from appliance_metrics.events import GetExporter
 
 ANSWER_S = 2.0
@@ -17,18 +14,7 @@ Rows = list[dict[str, Any]]
 
 async def show_metrics(context: CommandContext) -> Rows:
     """Where the numbers can be read."""
-    try:
-        with trio.fail_after(ANSWER_S):
-            return await context.call(GetExporter())
-    except NoProvider:
-        raise ApplianceError(
-            "metrics are not served on this node",
-            hint="Add [metrics] with listen = [\"lan\"]; if it is there, see 'appliance show services'.",
-        ) from None
-    except trio.TooSlowError:
-        raise ApplianceError(
-            f"the metrics service did not answer within {ANSWER_S:g} s", hint="See 'appliance show services'."
-        ) from None
+    return await ask(context, GetExporter(), table="metrics", within_s=ANSWER_S)
 
 
 def render(rows: Rows) -> str:

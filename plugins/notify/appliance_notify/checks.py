@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import trio
-
 from appliance.events import Health
-from appliance.plugin import Check, Finding, NoProvider, Probe
+from appliance.plugin import Check, Finding, Probe, ask_if_running
 from appliance_notify.events import GetNotify
 from appliance_notify.vocabulary import FAILING
 
 
 async def reached(probe: Probe) -> Finding:
     """A target that is not reached is noticed before somebody relies on it."""
-    try:
-        with trio.fail_after(1):
-            rows = await probe.call(GetNotify())
-    except (NoProvider, trio.TooSlowError):
+    rows = await ask_if_running(probe, GetNotify(), within_s=1)
+    if rows is None:
         return Finding(
             health=Health.WARN,
             what="the notify service does not answer",

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import trio
-
-from appliance.errors import ApplianceError
-from appliance.events import Request
-from appliance.plugin import Argument, Command, CommandContext, NoProvider
+from appliance.plugin import Argument, Command, CommandContext, ask
 from appliance_notify.events import GetNotify, SendTestNotice
 from appliance_notify.vocabulary import DELIVER_S
 
@@ -21,30 +17,15 @@ Rows = list[dict[str, Any]]
 
 async def show_notify(context: CommandContext) -> Rows:
     """How each target is."""
-    return await _ask(context, GetNotify(), ANSWER_S)
+    return await ask(context, GetNotify(), table="notify", within_s=ANSWER_S)
 
 
 async def notify_test(context: CommandContext, *, target: str | None = None) -> Rows:
     """Send a test and say what became of it; exits with 1 when one was not delivered."""
-    rows = await _ask(context, SendTestNotice(target=target), TEST_S)
+    rows = await ask(context, SendTestNotice(target=target), table="notify", within_s=TEST_S)
     if not all(row["delivered"] for row in rows):
         context.exit_code = 1
     return rows
-
-
-async def _ask(context: CommandContext, request: Request[Rows], seconds: float) -> Rows:
-    try:
-        with trio.fail_after(seconds):
-            return await context.call(request)
-    except NoProvider:
-        raise ApplianceError(
-            "nobody is notified: the service is not running on this node",
-            hint="Add a target, [notify.syslog.NAME] for one; if there is one, see 'appliance show services'.",
-        ) from None
-    except trio.TooSlowError:
-        raise ApplianceError(
-            f"the notify service did not answer within {seconds:g} s", hint="See 'appliance show services'."
-        ) from None
 
 
 def render_targets(rows: Rows) -> str:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import trio
-
-from appliance.errors import ApplianceError, RefusedError
-from appliance.plugin import Argument, Command, CommandContext, NoProvider, Where
+from appliance.errors import RefusedError
+from appliance.plugin import Argument, Command, CommandContext, Where, ask
 from appliance_outbound_nat import files
 from appliance_outbound_nat.automatic import automatic_rules
 from appliance_outbound_nat.config import OutboundNatConfig
@@ -24,19 +22,7 @@ DEFAULT_CONFIG = "/etc/appliance/appliance.toml"
 
 async def show_nat(context: CommandContext) -> dict[str, Any]:
     """What is translated to what, with hits."""
-    try:
-        with trio.fail_after(ANSWER_S):
-            answer: dict[str, Any] = await context.call(GetNat())
-    except NoProvider:
-        raise ApplianceError(
-            "the nat service is not running on this node",
-            hint="'appliance show services' says why; without an [outbound_nat] table there is none.",
-        ) from None
-    except trio.TooSlowError:
-        raise ApplianceError(
-            f"the nat service did not answer within {ANSWER_S:g} s",
-            hint="'appliance show services' and the log of the node say what it is doing.",
-        ) from None
+    answer: dict[str, Any] = await ask(context, GetNat(), table="outbound_nat", within_s=ANSWER_S)
     return answer
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
-import trio
-
 from appliance.config import Config, ProvidesVirtualHosts
 from appliance.events import Health, PeerChanged
-from appliance.plugin import Check, Finding, NoProvider, Probe
+from appliance.plugin import Check, Finding, Probe, ask_if_running
 from appliance_pfsync.config import PfsyncConfig
 from appliance_pfsync.events import GetPfsync
 
@@ -35,11 +33,7 @@ def checks(config: Config) -> list[Check]:
 
 
 async def _ask(probe: Probe) -> dict[str, Any] | None:
-    try:
-        with trio.fail_after(ANSWER_S):
-            return await probe.call(GetPfsync())
-    except (NoProvider, trio.TooSlowError):
-        return None
+    return await ask_if_running(probe, GetPfsync(), within_s=ANSWER_S)
 
 
 def _no_answer() -> Finding:

@@ -7,11 +7,8 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-import trio
-
 from appliance.errors import ApplianceError, UsageError
-from appliance.events import Request
-from appliance.plugin import Argument, Command, CommandContext, NoProvider, Where
+from appliance.plugin import Argument, Command, CommandContext, Where, ask
 from appliance_pfsync.events import CountStates, FlushStates, GetPfsync, GetStates, KillStates, ResyncStates
 
 ANSWER_S = 2.0
@@ -25,25 +22,9 @@ KEY_BYTES = 32
 ICMP = ("icmp", "icmp6")
 
 
-async def _ask(context: CommandContext, request: Request[Any], deadline_s: float) -> Any:
-    try:
-        with trio.fail_after(deadline_s):
-            return await context.call(request)
-    except NoProvider:
-        raise ApplianceError(
-            "the pfsync service is not running on this node",
-            hint="'appliance show services' says why; without a [pfsync] table there is none.",
-        ) from None
-    except trio.TooSlowError:
-        raise ApplianceError(
-            f"the pfsync service did not answer within {deadline_s:g} s",
-            hint="'appliance show services' and the log of the node say what it is doing.",
-        ) from None
-
-
 async def show_pfsync(context: CommandContext) -> dict[str, Any]:
     """How replication stands."""
-    answer: dict[str, Any] = await _ask(context, GetPfsync(), ANSWER_S)
+    answer: dict[str, Any] = await ask(context, GetPfsync(), table="pfsync", within_s=ANSWER_S)
     return answer
 
 
@@ -54,29 +35,31 @@ async def show_states(
     limit = LIMIT if limit is None else limit
     if not 1 <= limit <= LIMIT_MAX:
         raise UsageError(f"{limit} states cannot be shown", hint=f"Ask for 1 to {LIMIT_MAX}, or narrow the filter.")
-    answer: dict[str, Any] = await _ask(context, GetStates(words=words or (), limit=limit), TABLE_S)
+    answer: dict[str, Any] = await ask(
+        context, GetStates(words=words or (), limit=limit), table="pfsync", within_s=TABLE_S
+    )
     return answer
 
 
 async def count_states(context: CommandContext) -> dict[str, Any]:
     """How many states there are, by protocol."""
-    answer: dict[str, Any] = await _ask(context, CountStates(), TABLE_S)
+    answer: dict[str, Any] = await ask(context, CountStates(), table="pfsync", within_s=TABLE_S)
     return answer
 
 
 async def resync(context: CommandContext) -> dict[str, Any]:
     """Ask the peers for everything."""
-    return {"result": await _ask(context, ResyncStates(), ANSWER_S)}
+    return {"result": await ask(context, ResyncStates(), table="pfsync", within_s=ANSWER_S)}
 
 
 async def flush(context: CommandContext) -> dict[str, Any]:
     """Remove every replicated state, here and on the peers."""
-    return {"result": await _ask(context, FlushStates(), TABLE_S)}
+    return {"result": await ask(context, FlushStates(), table="pfsync", within_s=TABLE_S)}
 
 
 async def kill(context: CommandContext, *, words: tuple[str, ...]) -> dict[str, Any]:
     """Remove the states that match, here and on the peers."""
-    return {"result": await _ask(context, KillStates(words=words), TABLE_S)}
+    return {"result": await ask(context, KillStates(words=words), table="pfsync", within_s=TABLE_S)}
 
 
 def make_key(*, file: str) -> dict[str, Any]:

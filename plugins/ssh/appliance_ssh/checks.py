@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import trio
-
 from appliance.events import Health
-from appliance.plugin import Check, Finding, NoProvider, Probe
+from appliance.plugin import Check, Finding, Probe, ask_if_running
 from appliance_ssh.accounts import TAKEN
 from appliance_ssh.events import GetSsh
 
 
 async def reachable(probe: Probe) -> Finding:
     """Whether people can log in."""
-    try:
-        with trio.fail_after(1):
-            data = await probe.call(GetSsh())
-    except (NoProvider, trio.TooSlowError):
+    data = await ask_if_running(probe, GetSsh(), within_s=1)
+    if data is None:
         return Finding(
             health=Health.WARN,
             what="the service of SSH does not answer",

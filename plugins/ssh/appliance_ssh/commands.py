@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import trio
-
-from appliance.errors import ApplianceError
-from appliance.events import Request
-from appliance.plugin import Argument, Command, CommandContext, NoProvider
+from appliance.plugin import Argument, Command, CommandContext, ask
 from appliance_ssh.events import EndSession, GetSsh
 
 ANSWER_S = 2.0
@@ -19,28 +15,13 @@ Data = dict[str, Any]
 
 async def show_ssh(context: CommandContext) -> Data:
     """Where it listens, and who is in."""
-    answer: Data = await _ask(context, GetSsh())
+    answer: Data = await ask(context, GetSsh(), table="ssh", within_s=ANSWER_S)
     return answer
 
 
 async def disconnect(context: CommandContext, number: int) -> Data:
     """End a session."""
-    return {"result": await _ask(context, EndSession(number=number))}
-
-
-async def _ask(context: CommandContext, request: Request[Any]) -> Any:
-    try:
-        with trio.fail_after(ANSWER_S):
-            return await context.call(request)
-    except NoProvider:
-        raise ApplianceError(
-            "nobody logs in to this node over SSH",
-            hint="Add [ssh] with listen = [\"lan\"]; if it is there, see 'appliance show services'.",
-        ) from None
-    except trio.TooSlowError:
-        raise ApplianceError(
-            f"the service of SSH did not answer within {ANSWER_S:g} s", hint="See 'appliance show services'."
-        ) from None
+    return {"result": await ask(context, EndSession(number=number), table="ssh", within_s=ANSWER_S)}
 
 
 def render(data: Data) -> str:

@@ -7,12 +7,10 @@ from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_interface
 from typing import Any
 
-import trio
-
 from appliance.config import Config
 from appliance.events import Health
 from appliance.events.config import GetConfig
-from appliance.plugin import Check, Finding, NoProvider, Probe
+from appliance.plugin import Check, Finding, Probe, ask_if_running
 from appliance_xmlrpc_sync.alarms import SKEW_FAIL_S, SKEW_WARN_S
 from appliance_xmlrpc_sync.facts import utc_offset_s
 from appliance_xmlrpc_sync.requests import GetSync
@@ -34,11 +32,7 @@ def checks(config: Config) -> list[Check]:
 
 
 async def _ask(probe: Probe) -> dict[str, Any] | None:
-    try:
-        with trio.fail_after(ANSWER_S):
-            return await probe.call(GetSync())
-    except (NoProvider, trio.TooSlowError):
-        return None
+    return await ask_if_running(probe, GetSync(), within_s=ANSWER_S)
 
 
 def _silent() -> Finding:

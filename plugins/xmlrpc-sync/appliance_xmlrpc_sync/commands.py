@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import trio
-
 from appliance.errors import ApplianceError
-from appliance.events import Request
-from appliance.plugin import Argument, Command, CommandContext, NoProvider
+from appliance.plugin import Argument, Command, CommandContext, ask
 from appliance_xmlrpc_sync import report
 from appliance_xmlrpc_sync.events import GetReceived
 from appliance_xmlrpc_sync.preflight import rfc3339
@@ -22,9 +19,9 @@ PUSH_S = 310.0
 
 async def show_sync(context: CommandContext) -> dict[str, Any]:
     """How the configuration of the peers is, and what this node has received."""
-    data: dict[str, Any] = await _ask(context, GetSync(), ANSWER_S)
+    data: dict[str, Any] = await ask(context, GetSync(), table="xmlrpc_sync", within_s=ANSWER_S)
     if data["role"] == "secondary":
-        data = _of_secondary(data, await _ask(context, GetReceived(), ANSWER_S))
+        data = _of_secondary(data, await ask(context, GetReceived(), table="xmlrpc_sync", within_s=ANSWER_S))
     return data
 
 
@@ -47,13 +44,13 @@ def _of_secondary(data: dict[str, Any], received: dict[str, Any]) -> dict[str, A
 
 async def sync_now(context: CommandContext, *, force: bool = False) -> dict[str, Any]:
     """Push to every peer what it lacks, and wait for the result; exit 1 when one of them has not got it."""
-    answer: dict[str, Any] = await _ask(context, SyncNow(force=force), PUSH_S)
+    answer: dict[str, Any] = await ask(context, SyncNow(force=force), table="xmlrpc_sync", within_s=PUSH_S)
     return _judged(context, answer)
 
 
 async def sync_diff(context: CommandContext) -> dict[str, Any]:
     """What each peer has and what it should have, key by key; exit 1 when one of them could not be asked."""
-    answer: dict[str, Any] = await _ask(context, DiffSync(), PUSH_S)
+    answer: dict[str, Any] = await ask(context, DiffSync(), table="xmlrpc_sync", within_s=PUSH_S)
     return _judged(context, answer)
 
 
@@ -66,22 +63,6 @@ def _judged(context: CommandContext, answer: dict[str, Any]) -> dict[str, Any]:
     if any(row["error"] for row in answer["peers"]):
         context.exit_code = 1
     return answer
-
-
-async def _ask(context: CommandContext, request: Request[Any], deadline_s: float) -> Any:
-    try:
-        with trio.fail_after(deadline_s):
-            return await context.call(request)
-    except NoProvider:
-        raise ApplianceError(
-            "the service of the synchronization is not running on this node",
-            hint="'appliance show services' says why; without an [xmlrpc_sync] table there is none.",
-        ) from None
-    except trio.TooSlowError:
-        raise ApplianceError(
-            f"the service of the synchronization did not answer within {deadline_s:g} s",
-            hint="'appliance show services' and the log of the node say what it is doing.",
-        ) from None
 
 
 COMMANDS = (

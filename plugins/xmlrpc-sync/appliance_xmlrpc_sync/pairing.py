@@ -7,12 +7,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-import trio
-
 from appliance.errors import ApplianceError, UsageError
-from appliance.events import Request
 from appliance.events.config import Hidden
-from appliance.plugin import Argument, Command, CommandContext, NoProvider
+from appliance.plugin import Argument, Command, CommandContext, ask
 from appliance_xmlrpc_sync.events import (
     AwaitPairing,
     GetPeers,
@@ -32,21 +29,6 @@ ROTATE_S = 120.0
 SPARE_S = 5.0
 """Beyond the validity of a code."""
 Row = dict[str, Any]
-
-
-async def _ask(context: CommandContext, request: Request[Any], deadline_s: float = ANSWER_S) -> Any:
-    try:
-        with trio.fail_after(deadline_s):
-            return await context.call(request)
-    except NoProvider:
-        raise ApplianceError(
-            "configuration synchronization is not running on this node",
-            hint="'appliance show services' says why; without a [xmlrpc_sync] table there is none.",
-        ) from None
-    except trio.TooSlowError:
-        raise ApplianceError(
-            "the service for synchronization did not answer in time", hint="See 'appliance show services'."
-        ) from None
 
 
 async def pair(
@@ -71,11 +53,11 @@ async def pair(
             hint="'appliance pair --listen' on one node, then 'appliance pair ADDRESS --code XXXX-XXXX' on the other.",
         )
     request = PairWith(address=address, port=port, code=Hidden(code))
-    yield {"state": "paired"} | await _ask(context, request, PAIR_S)
+    yield {"state": "paired"} | await ask(context, request, table="xmlrpc_sync", within_s=PAIR_S)
 
 
 async def _listen(context: CommandContext) -> AsyncGenerator[Row, None]:
-    opened = await _ask(context, OpenPairing())
+    opened = await ask(context, OpenPairing(), table="xmlrpc_sync", within_s=ANSWER_S)
     yield {
         "state": "listening",
         "node": opened.name,
@@ -85,7 +67,9 @@ async def _listen(context: CommandContext) -> AsyncGenerator[Row, None]:
         "addresses": list(opened.addresses),
         "port": opened.port,
     }
-    result = await _ask(context, AwaitPairing(window=opened.window), opened.valid_s + SPARE_S)
+    result = await ask(
+        context, AwaitPairing(window=opened.window), table="xmlrpc_sync", within_s=opened.valid_s + SPARE_S
+    )
     if result["state"] != "paired":
         raise ApplianceError(
             f"no node was paired: {result['reason']}", hint="Run 'appliance pair --listen' again for a new code."
@@ -95,19 +79,19 @@ async def _listen(context: CommandContext) -> AsyncGenerator[Row, None]:
 
 async def pair_list(context: CommandContext) -> Row:
     """This node's identity and its peers."""
-    data: Row = await _ask(context, GetPeers())
+    data: Row = await ask(context, GetPeers(), table="xmlrpc_sync", within_s=ANSWER_S)
     return data
 
 
 async def pair_remove(context: CommandContext, *, name: str) -> Row:
     """Trust a node no longer."""
-    data: Row = await _ask(context, RemovePeer(name=name))
+    data: Row = await ask(context, RemovePeer(name=name), table="xmlrpc_sync", within_s=ANSWER_S)
     return data
 
 
 async def pair_rotate(context: CommandContext) -> Row:
     """Replace the pairing secret on all nodes."""
-    data: Row = await _ask(context, RotatePairing(), ROTATE_S)
+    data: Row = await ask(context, RotatePairing(), table="xmlrpc_sync", within_s=ROTATE_S)
     return data
 
 
@@ -117,7 +101,7 @@ async def pair_reset(context: CommandContext, *, force: bool = False) -> Row:
         raise UsageError(
             "this node would lose all its peers and its identity", hint="Add --force, then pair it with every node."
         )
-    data: Row = await _ask(context, ResetIdentity())
+    data: Row = await ask(context, ResetIdentity(), table="xmlrpc_sync", within_s=ANSWER_S)
     return data
 
 

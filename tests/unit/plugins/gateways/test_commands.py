@@ -99,8 +99,8 @@ def test_one_of_them_can_be_asked_for() -> None:
     ("answer", "name", "message", "hint"),
     [
         (shown(), "dsl", "there is no gateway or group 'dsl'", "Configured are: wan_gw, wan2_gw, six, balanced."),
-        (None, None, "the gateways service is not running on this node", "without a [gateways] table there is none"),
-        ("never", None, "the gateways service did not answer within 2 s", "the log of the node"),
+        (None, None, "the service of [gateways] is not running on this node", "without the table [gateways] there"),
+        ("never", None, "the service of [gateways] did not answer within 2 s", "the log of the node"),
     ],
 )
 def test_what_went_wrong_comes_with_a_hint(answer: Any, name: str | None, message: str, hint: str) -> None:

@@ -75,7 +75,7 @@ def test_an_unknown_interface_and_an_absent_service_are_clear_errors() -> None:
         with pytest.raises(ApplianceError, match="no interface 'lan'") as caught:
             await commands.show_interfaces(_Answers(shown()), name="lan")  # type: ignore[arg-type]
         assert caught.value.hint == "Configured are: wan, dmz."
-        with pytest.raises(ApplianceError, match="service is not running"):
+        with pytest.raises(ApplianceError, match="is not running"):
             await commands.show_interfaces(_Answers(None))  # type: ignore[arg-type]
 
     trio.run(main)

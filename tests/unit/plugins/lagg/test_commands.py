@@ -74,7 +74,7 @@ def test_one_of_them_can_be_asked_for() -> None:
             await commands.show_lagg(context, name="lagg9")
         assert caught.value.hint == "Configured are: lagg0, lagg1."
         absent: Any = Answers(None)
-        with pytest.raises(ApplianceError, match="service is not running"):
+        with pytest.raises(ApplianceError, match="is not running"):
             await commands.show_lagg(absent)
 
     trio.run(main)

@@ -77,7 +77,7 @@ def test_show_nat_passes_on_what_the_service_says() -> None:
 
 
 def test_a_service_that_is_not_there_or_does_not_answer_is_told_with_a_remedy() -> None:
-    with pytest.raises(ApplianceError, match="the nat service is not running on this node") as refused:
+    with pytest.raises(ApplianceError, match=r"outbound_nat.* is not running on this node") as refused:
         shown(None)
     assert "show services" in refused.value.hint
     with pytest.raises(ApplianceError, match=f"did not answer within {ANSWER_S:g} s"):
