@@ -112,7 +112,9 @@ async def _somebody_answers(path: Path) -> bool:
 def _listen(path: Path) -> tuple[trio.socket.SocketType, tuple[int, int]]:
     listener = stdlib_socket.socket(stdlib_socket.AF_UNIX, stdlib_socket.SOCK_STREAM)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.chmod(0o755)  # whatever the umask: who may connect is the socket's affair
         listener.bind(str(path))
         # Nobody can connect before listen(): the mode is in place by then.
         path.chmod(0o660)

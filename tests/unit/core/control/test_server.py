@@ -198,6 +198,18 @@ def test_the_socket_is_for_the_owner_and_its_group_and_disappears_with_the_node(
     assert not path.exists()
 
 
+def test_its_folder_lets_everybody_through_whatever_the_umask_is(path: Path, node: Any) -> None:
+    async def main() -> None:
+        async with serving(path, node):
+            assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
+
+    before = os.umask(0o077)
+    try:
+        run(main)
+    finally:
+        os.umask(before)
+
+
 def test_a_second_node_is_refused_while_the_first_lives(path: Path, node: Any) -> None:
     async def main() -> None:
         async with serving(path, node):
