@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from appliance_images import session
 from appliance_images.hub import Hub, Segment
 from appliance_images.qemu import VirtualMachine
+from tests.image.cable import plugged
 from tests.image.conftest import Built
 
 BOOT_S, LOGIN_S = 500, 240
@@ -39,8 +39,7 @@ ssh_keys = ["{key}"]
 def ssh(cable: socket.socket, folder: Path, who: str, line: str) -> subprocess.CompletedProcess[str]:
     """One line of somebody on the LAN."""
     files = ("-i", str(folder / "key"), "-o", f"UserKnownHostsFile={folder / 'known'}")
-    machine = ("unshare", "-n", sys.executable, "-m", "tests.image.cable", str(cable.fileno()), CLIENT)
-    argv = [*machine, "ssh", *OPTIONS, *files, f"{who}@{NODE}", line]
+    argv = plugged(cable, CLIENT, "ssh", *OPTIONS, *files, f"{who}@{NODE}", line)
     return subprocess.run(
         argv, pass_fds=[cable.fileno()], capture_output=True, text=True, timeout=LOGIN_S, stdin=subprocess.DEVNULL
     )
