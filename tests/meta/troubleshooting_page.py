@@ -163,7 +163,7 @@ def _findings(source: Source, where: ast.AST, seen: set[str]) -> Iterator[str]:
 def _by_case(table: ast.Dict) -> Iterator[str]:
     """A table of remedies."""
     for key, value in zip(table.keys, table.values, strict=True):
-        if isinstance(key, ast.Constant) and isinstance(value, ast.Constant):
+        if isinstance(key, ast.Constant) and isinstance(value, ast.Constant) and isinstance(value.value, str):
             yield f"- for `{key.value}`\n  Remedy: {value.value}"
 
 

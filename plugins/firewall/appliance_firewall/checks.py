@@ -78,7 +78,8 @@ async def rules_are_loaded(probe: Probe) -> Finding:
             health=Health.FAIL,
             what=f"table inet {TABLE} is not in the kernel",
             why="another program has flushed the ruleset, and this node filters nothing",
-            fix="Disable nftables.service and firewalld, then 'appliance config reload'.",
+            fix="The rules are loaded again within a second; if they do not stay, disable what removes them: "
+            "nftables.service, firewalld.",
         )
     return Finding(health=Health.OK, what="the rules are in the kernel")
 

@@ -81,7 +81,11 @@ async def forwarding(probe: Probe) -> Finding:
     off = [path for path, value in sysctls.NODE.items() if probe.read(f"/proc/sys/{path}").strip() not in ("", value)]
     if off:
         names = ", ".join(path.replace("/", ".") for path in off)
-        fix = "Something switched it off after the start: look in /etc/sysctl.d, then reload the configuration."
+        fix = (
+            "It is switched on again by itself, after half a minute at most; if it does not stay, another program "
+            "switches it off: look in /etc/sysctl.d, and for who else manages networks here (NetworkManager, "
+            "systemd-networkd)."
+        )
         return Finding(health=Health.FAIL, what=f"the kernel does not forward: {names} is 0", fix=fix)
     return Finding(health=Health.OK, what="the kernel forwards IPv4 and IPv6")
 
@@ -94,16 +98,17 @@ async def bridges(probe: Probe) -> Finding:
     links = json.loads(await probe.output("ip", "-j", "-d", "link", "show") or "[]")
     used = {interface["device"]: interface["name"] for interface in found}
     inside = [
-        f"{used[link['ifname']]} ({link['ifname']}) is a port of {link['master']}"
+        (f"{used[link['ifname']]} ({link['ifname']}) is a port of {link['master']}", link["ifname"])
         for link in links
         if link["ifname"] in used and link.get("linkinfo", {}).get("info_slave_kind") == "bridge"
     ]
     if inside:
         return Finding(
             health=Health.FAIL,
-            what=f"bridged: {', '.join(inside)}",
+            what=f"bridged: {', '.join(each for each, _ in inside)}",
             why="a port of a bridge has no addresses of its own: heartbeats and VIPs on it do not work",
-            fix="Name the bridge as the device in [interfaces], or take the port out: `ip link set DEVICE nomaster`.",
+            fix=f"Name the bridge as the device in [interfaces], or take the port out: `ip link set {inside[0][1]} "
+            "nomaster`.",
         )
     loops = [name for device, name in used.items() if _may_loop(device, links)]
     if loops:

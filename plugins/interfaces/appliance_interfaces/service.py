@@ -28,6 +28,7 @@ from appliance.net.fastpath import (
     Group,
     LinkEvent,
     Lost,
+    NetconfEvent,
     Netlink,
     RouteChange,
     RouteEvent,
@@ -59,8 +60,12 @@ _GROUPS = (
     Group.IPV6_IFADDR,
     Group.IPV4_ROUTE,
     Group.IPV6_ROUTE,
+    Group.IPV4_NETCONF,
+    Group.IPV6_NETCONF,
 )
 _TABLE_MAIN, _PROTOCOL_KERNEL = 254, 2
+_NODE = -1
+"""Instead of a device's index: the switch of the whole node (NETCONFA_IFINDEX_ALL of linux/netconf.h)."""
 _ALREADY_SO = frozenset({errno.EEXIST, errno.EADDRNOTAVAIL, errno.ESRCH})
 """Somebody was quicker: the next round looks again."""
 
@@ -145,12 +150,14 @@ class Keeper:
         async with self._lock:
             return report.document(self._settings, await kernel.read(self._rtnl), self._troubles)
 
-    def _adjust_node(self) -> None:
+    def _adjust_node(self) -> list[str]:
+        """Set the switches of the whole node; those that were otherwise."""
         changed, failed = sysctls.adjust(sysctls.NODE.items())
         for path in changed:
             self._ctx.log.info("sysctl_changed", path=path)
         for why in failed:
             self._ctx.log.error("sysctl_refused", why=why)
+        return changed
 
     # ------------------------------------------------------------------------------------ reconciliation
 
@@ -318,6 +325,8 @@ class Keeper:
             return event.address.index in self._indexes()
         if isinstance(event, RouteChange) and event.table == _TABLE_MAIN:
             return event.protocol != _PROTOCOL_KERNEL and (event.protocol == ROUTE_PROTOCOL) == event.deleted
+        if isinstance(event, NetconfEvent):
+            return event.index == _NODE and event.forwarding is False
         return False
 
     def _devices(self) -> set[str]:
@@ -346,8 +355,10 @@ class Keeper:
         drifted = _drifted(todo, self._actual, actual)
         for device in drifted:
             self._repairs.inc(device=device)
-        if drifted:
-            self._ctx.log.warning("drift_repaired", devices=sorted(set(drifted)))
+        if switched := self._adjust_node():
+            self._repairs.inc(device="all")
+        if drifted or switched:
+            self._ctx.log.warning("drift_repaired", devices=sorted(set(drifted)), switches=switched)
             self._pace.repaired(trio.current_time())
         # With what was judged: a change that comes only now makes an event of its own, and is told and counted.
         await self._reconcile(actual)

@@ -14,7 +14,7 @@ NODE: Mapping[str, str] = {
     "net/ipv4/ip_forward": "1",
     "net/ipv6/conf/all/forwarding": "1",
 }
-"""Looked at when the service starts and when it is reloaded."""
+"""Looked at when the service starts and is reloaded, and when the kernel tells that somebody changed one."""
 
 _DEVICE: Mapping[str, str] = {
     # Otherwise global IPv6 addresses vanish with every unplugged cable.

@@ -143,6 +143,22 @@ def test_switches_are_set_and_not_rewritten(inside: Callable[[Body], None]) -> N
     inside(body)
 
 
+def test_forwarding_that_somebody_switches_off_is_switched_on_again(inside: Callable[[Body], None]) -> None:
+    async def body() -> None:
+        async with service({"wan": WAN}) as node:
+            for path in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
+                set_sysctl(path, "0")
+                await eventually(lambda path=path: sysctl(path) == "1")  # type: ignore[misc]
+            assert node.log("drift_repaired")[0]["switches"] == ["net/ipv4/ip_forward"]
+            # One device alone is somebody's gate, and no drift.
+            set_sysctl("net/ipv4/conf/lan0/forwarding", "0")
+            ip("address", "delete", "198.51.100.201/24", "dev", "wan0")
+            await eventually(lambda: addresses("wan0") == set(WAN["addresses"]))
+            assert sysctl("net/ipv4/conf/lan0/forwarding") == "0"
+
+    inside(body)
+
+
 def test_a_reload_changes_only_what_differs(inside: Callable[[Body], None]) -> None:
     async def body() -> None:
         lan = {"device": "lan0", "addresses": ["192.168.1.2/24"]}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
@@ -12,14 +10,12 @@ from appliance.lab import Lab, NodeSettings, Topology, faults
 from appliance.lab.faults import Fault
 from appliance.lab.lab import unique_name
 from appliance.lab.pairing import pair_all
-from appliance.lab.waiting import LabTimeoutError, wait_until
+from tests.netns.doctor.examining import SETTLE_S, doctor, sick, wait_found, wait_silent
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
-SETTLE_S = 40.0
 VIRTUAL = "00:00:5e:00:01:01"
 GROUP = "01:00:5e:00:00:12"
-Report = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -38,50 +34,6 @@ def mended(lab: Lab) -> Iterator[None]:
     yield
     lab.undo_all()
     lab.wait_settled("fw1", deadline_s=SETTLE_S)
-
-
-def doctor(lab: Lab, node: str, *options: str) -> tuple[int, Report]:
-    """Exit status and report, from the command line."""
-    done = lab.exec(node, "appliance", "doctor", "--json", *options, check=False)
-    return done.returncode, json.loads(done.stdout)
-
-
-def sick(report: Report) -> dict[str, str]:
-    """Checks that are not ok, with what they say."""
-    return {each["check"]: each["what"] for each in report["findings"] if each["health"] != "ok"}
-
-
-def wait_found(lab: Lab, node: str, check: str, words: str) -> Report:
-    """Until a check says this; the whole report."""
-    last: list[Report] = []
-
-    def says() -> bool:
-        last[:] = [doctor(lab, node)[1]]
-        return words in sick(last[0]).get(check, "")
-
-    try:
-        wait_until(says, f"{check} of {node} says {words!r}", SETTLE_S)
-    except LabTimeoutError as error:
-        raise AssertionError(f"{error.message}; it says {sick(last[0])}") from None
-    return last[0]
-
-
-def wait_silent(lab: Lab, *checks: str) -> None:
-    """Until these checks, or all without any named, are content on both nodes, examined from fw1."""
-    seen: list[Any] = []
-
-    def content() -> bool:
-        status, report = doctor(lab, "fw1", "--peers")
-        named = [sick(each) for each in (report, *report["peers"])]
-        seen[:] = [status, *named, [each["error"] for each in report["peers"]]]
-        if checks:
-            return not any(check in found for found in named for check in checks)
-        return status == 0 and named == [{}, {}]
-
-    try:
-        wait_until(content, "both nodes are content", SETTLE_S)
-    except LabTimeoutError:
-        raise AssertionError(f"still {seen}") from None
 
 
 def test_on_a_healthy_cluster_the_doctor_is_silent_about_both_nodes(lab: Lab) -> None:
@@ -118,9 +70,9 @@ CASES: dict[str, tuple[Callable[[Topology], Fault], str]] = {
 def test_what_a_switch_loses_between_the_nodes_is_named_and_gone_when_it_is_mended(lab: Lab, case: str) -> None:
     cause, words = CASES[case]
     with lab.during(cause(lab.topology)):
-        wait_found(lab, "fw2", "carp-reach", words)
+        wait_found(lab, "fw2", {"carp-reach": words})
         if case in ("no forged transmits", "other VLAN"):
-            wait_found(lab, "fw1", "carp-master", "two nodes are MASTER of lan@1 with fw2")
+            wait_found(lab, "fw1", {"carp-master": "two nodes are MASTER of lan@1 with fw2"})
             status, report = doctor(lab, "fw1", "--peers")
             assert status == 1
             assert "lan@1 with fw1" in sick(report["peers"][0])["carp-master"]
@@ -129,19 +81,18 @@ def test_what_a_switch_loses_between_the_nodes_is_named_and_gone_when_it_is_mend
 
 def test_own_heartbeats_that_come_back_are_named(lab: Lab) -> None:
     with lab.during(faults.loop(lab.topology, "fw1", "lan")):
-        report = wait_found(lab, "fw1", "alarms", "alarms are active")
-        (alarm,) = [each for each in report["findings"] if each["check"] == "alarms"]
+        alarm = wait_found(lab, "fw1", {"alarms": "alarms are active"})["alarms"]
         assert alarm["why"] == "our own adverts of VHID 1 come back on lan"
         assert "spanning tree" in alarm["fix"]
 
 
 def test_a_demoted_node_and_an_absent_one_are_named_from_the_other(lab: Lab) -> None:
     with lab.during(faults.pull(lab.topology, "fw2", "wan")):
-        wait_found(lab, "fw2", "carp-demotion", "this node is demoted: link:wan")
+        wait_found(lab, "fw2", {"carp-demotion": "this node is demoted: link:wan"})
         assert sick(doctor(lab, "fw2")[1])["interfaces-links"] == "no link: wan (wan0)"
     lab.stop("fw2")
     try:
-        wait_found(lab, "fw1", "carp-reach", "no heartbeat comes from fw2 (192.168.1.3) on lan")
+        wait_found(lab, "fw1", {"carp-reach": "no heartbeat comes from fw2 (192.168.1.3) on lan"})
         status, report = doctor(lab, "fw1", "--peers")
         assert (status, report["peers"][0]["findings"]) == (1, [])
         assert "172.16.1.3" in report["peers"][0]["error"]
