@@ -12,10 +12,17 @@ from appliance.plugin.contributions import Isolation
 from appliance.plugin.node import Node
 
 
-class Start(NamedTuple):
-    """First frame to the child. The job is nested, because unpickling it needs the path first."""
+class Prepare(NamedTuple):
+    """First frame to the child: what to import while the service still waits for others."""
 
     sys_path: list[str]
+    module: str
+    """Where the service is."""
+
+
+class Start(NamedTuple):
+    """Second frame to the child. The job is nested, because unpickling it needs the path of the first one."""
+
     job: bytes
 
 
@@ -155,7 +162,7 @@ class Reply(NamedTuple):
     error: Exception | None
 
 
-ToService = Start | Stop | Cancel | Reload | Delivered | Missed | Ping
+ToService = Prepare | Start | Stop | Cancel | Reload | Delivered | Missed | Ping
 ToNode = (
     Pong
     | Begun

@@ -13,12 +13,14 @@ Signals sent to whole groups (Ctrl-C, systemd stopping a unit) do nothing: the n
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import pickle
 import signal
 import socket
 import sys
+from contextlib import suppress
 from typing import cast
 
 import trio
@@ -37,6 +39,7 @@ from appliance.host.frames import (
     Missed,
     Ping,
     Pong,
+    Prepare,
     Ready,
     Reload,
     Reply,
@@ -138,12 +141,18 @@ class _Process:
 
 async def _main(sock: socket.socket) -> int:
     channel = Channel(sock)
+    prepare = await channel.receive()
+    if prepare is None:
+        return 1
+    assert isinstance(prepare, Prepare)
+    sys.path[:] = prepare.sys_path
+    with suppress(Exception):  # said when the service is to be started
+        importlib.import_module(prepare.module)
     start = await channel.receive()
     if start is None:
         return 1
     try:
         assert isinstance(start, Start)
-        sys.path[:] = start.sys_path
         process = _Process(channel, cast("Job", pickle.loads(start.job)))
     except Exception as error:  # noqa: BLE001 - importing the service runs foreign code
         channel.send(Crashed(f"the service cannot be imported: {one_line(error)}", detail(error)))

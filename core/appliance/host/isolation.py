@@ -43,6 +43,7 @@ from appliance.host.frames import (
     Missed,
     Ping,
     Pong,
+    Prepare,
     Published,
     Ready,
     Reload,
@@ -87,18 +88,48 @@ class IsolatedRun:
     def __init__(self, service: Service, registry: MetricsRegistry) -> None:
         self._service = service
         self._registry = registry
+        self._ours: socket.socket | None = None
+        self._process: trio.Process | None = None
+
+    async def prepare(self, name: str) -> None:
+        """Start the process already: it loads its modules while the service waits for others.
+
+        Whoever prepares a run has to `discard` it in the end.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with theirs:
+            try:
+                self._process = await _spawn(theirs, name)
+            except BaseException:
+                ours.close()
+                raise
+        self._ours = ours
+        # Fits into the socket, so nobody has to pump.
+        Channel(ours).send(Prepare([path for path in sys.path if path], self._service.run.__module__))
+
+    async def discard(self) -> None:
+        """End what was prepared and never called."""
+        process, self._process = self._process, None
+        if self._ours is not None:
+            self._ours.close()
+        if process is not None:
+            process.kill()
+            with trio.move_on_after(EXIT_S, shield=True):
+                await process.wait()
 
     async def __call__(self, ctx: ServiceContext, started: Started) -> None:
-        """Start the process and be the service until the process has ended."""
+        """Start the process, if it was not prepared, and be the service until the process has ended."""
         job = _job(self._service, ctx)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with ours:
-            with theirs:
-                process = await _spawn(theirs, ctx.name)
-            ctx.pid = process.pid
+        if self._process is None:
+            await self.prepare(ctx.name)
+        process, self._process = self._process, None
+        assert process is not None
+        assert self._ours is not None
+        ctx.pid = process.pid
+        with self._ours:
             try:
-                conversation = _Conversation(ctx, started, self._registry, ours)
-                await conversation.run(process, Start([path for path in sys.path if path], job))
+                conversation = _Conversation(ctx, started, self._registry, self._ours)
+                await conversation.run(process, Start(job))
             finally:
                 ctx.pid = None
 

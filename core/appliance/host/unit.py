@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -22,7 +23,7 @@ from appliance.errors import ApplianceError, RefusedError
 from appliance.events import Demotion, ServiceCrashed, ServiceStarted, ServiceStopped
 from appliance.host.context import DEMOTION_MAX, ServiceContext
 from appliance.host.failures import NotReadyError, ReturnedError, detail, first_leaf, one_line
-from appliance.plugin.context import Logger, ReloadHandler
+from appliance.plugin.context import Logger, ReloadHandler, Started
 from appliance.plugin.contributions import CrashPolicy, Service
 from appliance.plugin.node import Node
 
@@ -52,6 +53,8 @@ STUCK_S = 5.0
 0.5 s by rule, an isolated service is killed earlier."""
 
 
+ServiceRun = Callable[[ServiceContext, Started], Awaitable[None]]
+"""What `Service.run` is, here or in a process of its own."""
 SEE = "see `appliance show services` and the log of the service"
 
 
@@ -191,10 +194,11 @@ class Unit:
         handling.set(None)  # what the service does is not a consequence of whatever made somebody start it
         try:
             while not self.is_stopping():
-                await self._around.may_start(self)
-                if self.is_stopping():
-                    break
-                failure = await self._attempt()
+                async with self._runner() as run:
+                    await self._around.may_start(self)
+                    if self.is_stopping():
+                        break
+                    failure = await self._attempt(run)
                 if self.is_stopping():
                     if failure is not None:
                         self.log.warning("service_failed_while_stopping", error=one_line(failure))
@@ -240,7 +244,7 @@ class Unit:
         self.wanted = wanted
         self.uncertain = False
 
-    async def _attempt(self) -> BaseException | None:
+    async def _attempt(self, run: ServiceRun) -> BaseException | None:
         """Run the service once; the error it ended with, if any."""
         self._ready_at = None
         self._move(ServiceState.STARTING)
@@ -252,7 +256,7 @@ class Unit:
                 async with trio.open_nursery() as nursery:
                     readiness = _Readiness(self._is_ready)
                     nursery.start_soon(self._drain, context, scope)
-                    nursery.start_soon(self._body, context, readiness, scope, name=f"service {self.name}")
+                    nursery.start_soon(self._body, run, context, readiness, scope, name=f"service {self.name}")
                     with trio.move_on_after(LOADING_DEADLINE_S):
                         await context.begun.wait()
                     if not context.begun.is_set() and not self.is_stopping():
@@ -284,15 +288,29 @@ class Unit:
             rng=random.Random(seed),
         )
 
-    async def _body(self, context: ServiceContext, readiness: _Readiness, scope: trio.CancelScope) -> None:
-        if self.service.isolation is not None:
-            # Imported here, because most nodes of a test and all in-process services do without it.
-            from appliance.host.isolation import IsolatedRun
+    @asynccontextmanager
+    async def _runner(self) -> AsyncIterator[ServiceRun]:
+        """What runs the service, in its own process if it wants one: that one loads while the service waits."""
+        if self.service.isolation is None:
+            yield self.service.run
+            return
+        # Imported here, because most nodes of a test and all in-process services do without it.
+        from appliance.host.isolation import IsolatedRun
 
-            await IsolatedRun(self.service, self._around.metrics)(context, readiness)
-        else:
+        isolated = IsolatedRun(self.service, self._around.metrics)
+        try:
+            with suppress(OSError):  # tried again, and told, when the service is to be started
+                await isolated.prepare(self.name)
+            yield isolated
+        finally:
+            await isolated.discard()
+
+    async def _body(
+        self, run: ServiceRun, context: ServiceContext, readiness: _Readiness, scope: trio.CancelScope
+    ) -> None:
+        if self.service.isolation is None:
             context.begun.set()
-            await self.service.run(context, readiness)
+        await run(context, readiness)
         if not self.is_stopping():
             raise ReturnedError("it returned without being asked to")
         scope.cancel(reason=f"{self.name} has finished")

@@ -147,6 +147,67 @@ def test_it_runs_in_a_process_of_its_own_and_stops_in_an_orderly_way(tmp_path: P
     run_hosted(main, tmp_path)
 
 
+def processes_named(name: str) -> list[int]:
+    """Children of this process that were started for a service."""
+    own = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", f"isolated [0-9]+ {name}$"], capture_output=True)
+    return [int(line) for line in own.stdout.split()]
+
+
+def has_loaded(pid: int, path: Path) -> bool:
+    """A module of the test writes the number of its process where it is imported."""
+    return path.exists() and str(pid) in path.read_text().split()
+
+
+def test_its_process_loads_the_service_while_that_waits_for_others(tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "slow_to_load.py").write_text(
+        "import os\n"
+        f"with open({str(tmp_path / 'loaded')!r}, 'a') as file:\n    print(os.getpid(), file=file)\n"
+        "async def run(ctx, started):\n    started.started()\n    await ctx.stopping.wait()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import slow_to_load  # type: ignore[import-not-found]
+
+    async def main(host: Host) -> None:
+        gate = trio.Event()
+
+        async def provider(ctx: Any, started: Any) -> None:
+            await gate.wait()
+            started.started()
+            await ctx.stopping.wait()
+
+        first = Service(key="first", run=provider, provides=frozenset({"gate"}))
+        wanted = [
+            PluginService(plugin="test", distribution="appliance-test 1.0", service=first),
+            isolated(slow_to_load.run, needs=frozenset({"gate"})),
+        ]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(host.supervisor.apply, wanted)
+            await eventually(lambda: processes_named("test/it"))
+            (pid,) = processes_named("test/it")
+            await eventually(lambda: has_loaded(pid, tmp_path / "loaded"))
+            assert (host.report().state, host.report().pid) == (ServiceState.WAITING, None)
+            gate.set()
+        assert (host.report().state, host.pid()) == (ServiceState.RUNNING, pid)
+
+    run_hosted(main, tmp_path)
+
+
+def test_a_service_that_is_stopped_while_it_waits_leaves_no_process(tmp_path: Path) -> None:
+    async def main(host: Host) -> None:
+        first = Service(key="first", run=services.unready, provides=frozenset({"gate"}))  # it crashes
+        wanted = [
+            PluginService(plugin="test", distribution="appliance-test 1.0", service=first),
+            isolated(services.calm, needs=frozenset({"gate"})),
+        ]
+        with pytest.raises(ApplianceError, match="it waits for test/first"):
+            await host.supervisor.apply(wanted)
+        await eventually(lambda: processes_named("test/it"))
+        await host.supervisor.stop("enough")
+        assert not processes_named("test/it")
+
+    run_hosted(main, tmp_path)
+
+
 def test_the_process_is_light_and_inherits_nothing(tmp_path: Path) -> None:
     async def main(host: Host) -> None:
         with (tmp_path / "of the node").open("w") as file:
