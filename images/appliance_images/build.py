@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import ApplianceError, UsageError
-from appliance_images import bundle, disk, lock, recipe, rootfs, signing, system, tree, wheels
+from appliance_images import bundle, disk, lock, recipe, rootfs, signing, slotfile, system, wheels
 from appliance_images.debs import Apt
 from appliance_images.declared import ask
 from appliance_images.kernel import unpacked_firmware, unpacked_kernel
@@ -71,9 +71,9 @@ def build(order: Order, say: Say) -> dict[str, Any]:
         public = signing.public_text(key) if key else ""
         with tarfile.open(parts.base) as archive:
             made = system.system_tree(plan, pinned, archive, parts=parts, sites=sites, public_keys=public)
-            tree.squashfs(made, slot, compression=flavor.compression, block_bytes=flavor.block_bytes, mtime=pinned.date)
             about = json.loads(made.data(system.MANIFEST))
             sbom = made.data(system.SBOM)
+            slotfile.write(made, slot, flavor=flavor, shared=system.MANIFEST, mtime=pinned.date)
         progress("disk")
         about["slot"] = {"sha256": lock.sha256_of(slot), "size": slot.stat().st_size}
         seed = f"{about['slot']['sha256']}/{about['version']}"

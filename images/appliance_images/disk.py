@@ -2,7 +2,7 @@
 
 1 bios     GRUB for BIOS, where a partition table leaves no other room
 2 esp      GRUB for UEFI, its script and its environment block (which slot boots)
-3 slot-a   a squashfs with the system, kernel and initial root included
+3 slot-a   two file systems: kernel and first root for the boot loader, and the system (see slotfile.py)
 4 slot-b   the other system, empty at first
 5 config   ext4: configuration, keys, history; survives upgrades
 """
@@ -100,9 +100,10 @@ def write(target: Path, planned: Plan, slot: Path, files: Mapping[str, bytes], w
 
 def write_sparse(handle: int, start: int, data: bytes) -> None:
     """Write what is not zero; the rest of the file stays a hole."""
+    nothing = bytes(MIB)
     for at in range(0, len(data), MIB):
         piece = data[at : at + MIB]
-        if piece.strip(b"\0"):
+        if piece != nothing[: len(piece)]:
             os.pwrite(handle, piece, start + at)
 
 

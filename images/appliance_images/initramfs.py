@@ -11,8 +11,8 @@ from appliance_images.kernel import Modules
 
 FOLDERS = ("bin", "sbin", "modules", "proc", "sys", "dev", "run", "lower", "top", "root")
 APPLETS = (
-    "sh", "mount", "umount", "mkdir", "insmod", "switch_root", "cat", "dd", "hexdump", "sed", "sleep", "readlink",
-    "basename", "dirname", "tr", "cp", "reboot", "echo", "ls", "chmod", "rm", "mv", "sync",
+    "sh", "mount", "umount", "mkdir", "insmod", "switch_root", "cat", "hexdump", "losetup", "sed", "sleep", "readlink",
+    "tr", "cp", "reboot", "echo", "ls", "chmod", "rm", "mv", "sync",
 )  # fmt: skip
 LEVEL = 6
 

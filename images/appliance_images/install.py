@@ -10,26 +10,23 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from appliance.errors import ApplianceError, UsageError
-from appliance_images import gpt
+from appliance_images import gpt, slotfile
 from appliance_images.disk import LABEL_CONFIG, SLOT_NUMBERS
 from appliance_images.disks import Disk, forget_cached, read_table_again
 from appliance_images.grubenv import BootState
-from appliance_images.slots import SQUASHFS_MAGIC, Machine
+from appliance_images.slots import Machine
 from appliance_images.tools import Say, run
 
 MIB = 1 << 20
 HEAD_BYTES = 34 * gpt.SECTOR
 NO_SYSTEM = bytes.fromhex("cd18f4ebfd")
 """Code for the first sector of an unfinished disk: tells the BIOS that it does not start, and stops (int 18h; hlt)."""
-BYTES_USED = struct.Struct("<40xQ")
-"""Beginning of a squashfs: its size is the eleventh field (Documentation/filesystems/squashfs.rst)."""
 NAMES = ("bios", "esp", "slot-a", "slot-b", "config")
 CONFIG_MOUNT = Path("/run/appliance-target")
 CONFIG_FOLDER = Path("/config")
@@ -67,16 +64,13 @@ def source_of(machine: Machine, device: Path) -> Source:
             partitions = gpt.parse(file.read(HEAD_BYTES))
             if tuple(each.name for each in partitions) != NAMES:
                 raise ValueError("it has other partitions than an appliance")
-            file.seek(partitions[SLOT_NUMBERS[machine.slot] - 1].start)
-            head = file.read(BYTES_USED.size)
+            held = slotfile.parts(file, partitions[SLOT_NUMBERS[machine.slot] - 1].start)
     except (OSError, ValueError) as error:
         raise ApplianceError(
             f"{device} cannot be copied: {error}", hint="Start from a stick or disk with an image."
         ) from error
-    if not head.startswith(SQUASHFS_MAGIC):
-        raise ApplianceError(f"slot {machine.slot} of {device} is damaged", hint="Flash the stick again.")
-    (used,) = BYTES_USED.unpack(head)
-    return Source(device=device, partitions=partitions, slot=machine.slot, slot_bytes=-(-used // 4096) * 4096)
+    used = sum(size for _, size in held)
+    return Source(device=device, partitions=partitions, slot=machine.slot, slot_bytes=used)
 
 
 def same_layout(source: Source, target: Path) -> bool:

@@ -28,7 +28,8 @@ MASKED = (
     "systemd-ask-password-console.path", "systemd-ask-password-wall.path", "systemd-pcrphase-sysinit.service",
     "systemd-pcrphase.service", "systemd-update-utmp.service", "systemd-journal-flush.service", "swap.target",
     "cryptsetup.target", "veritysetup.target", "integritysetup.target", "sys-kernel-debug.mount",
-    "sys-kernel-tracing.mount", "dev-hugepages.mount", "dev-mqueue.mount", "kmod-static-nodes.service",
+    "sys-kernel-tracing.mount", "sys-kernel-config.mount", "sys-fs-fuse-connections.mount",
+    "proc-sys-fs-binfmt_misc.automount", "dev-hugepages.mount", "dev-mqueue.mount", "kmod-static-nodes.service",
     "getty-static.service", "e2scrub_reap.service", "sysstat.service", "nftables.service", "ssh.service", "ssh.socket",
 )  # fmt: skip
 """What systemd would start and an appliance has no use for."""

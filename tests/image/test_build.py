@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance_images import lock, signing
+from appliance_images import bundle, lock, signing, slotfile
 from appliance_images.build import build
 from appliance_images.inspect import inspect
 from tests.image.conftest import Built
@@ -31,11 +32,12 @@ PLUGINS = [
 
 @pytest.fixture(scope="module")
 def site(built: Built, tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """Every path in the system slot."""
-    slot = tmp_path_factory.mktemp("slot") / "slot"
-    tar = subprocess.run(["tar", "-xOf", built.file(".upgrade"), "slot.squashfs"], check=True, capture_output=True)
-    slot.write_bytes(tar.stdout)
-    listing = subprocess.run(["rdsquashfs", "-d", slot], check=True, capture_output=True, text=True).stdout
+    """Every path in the system of the slot."""
+    system = tmp_path_factory.mktemp("slot") / "system"
+    tar = subprocess.run(["tar", "-xOf", built.file(".upgrade"), bundle.SLOT], check=True, capture_output=True)
+    _, (start, size) = slotfile.parts(io.BytesIO(tar.stdout))
+    system.write_bytes(tar.stdout[start : start + size])
+    listing = subprocess.run(["rdsquashfs", "-d", system], check=True, capture_output=True, text=True).stdout
     return {line.split()[1] for line in listing.splitlines() if " " in line}
 
 

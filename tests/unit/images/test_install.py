@@ -16,7 +16,8 @@ from appliance_images import disks, gpt, install, installing
 from appliance_images.slots import Machine
 
 MIB = 1 << 20
-SYSTEM = struct.pack("<4s36xQ", b"hsqs", 3 * MIB - 5000).ljust(3 * MIB - 5000, b"s")
+SIZES = (MIB, 2 * MIB - 4096)
+SYSTEM = b"".join(struct.pack("<4s36xQ", b"hsqs", size - 1000).ljust(size, b"s") for size in SIZES)
 WISHES = [gpt.Wish(name, gpt.LINUX_DATA, size * MIB) for name, size in zip(install.NAMES, (1, 2, 4, 4, 2), strict=True)]
 PARTS = gpt.placed(WISHES, "stick")
 START = {each.name: each.start for each in PARTS}
@@ -123,7 +124,7 @@ def test_too_small_a_disk_and_a_source_that_is_none_are_refused(
     assert not install.same_layout(source, target.path)
     with pytest.raises(ApplianceError, match="no GPT"):
         install.source_of(Machine(slot="a", esp="", stem=""), target.path)
-    with pytest.raises(ApplianceError, match=r"slot a of .* is damaged"):
+    with pytest.raises(ApplianceError, match="its system is damaged"):
         install.source_of(Machine(slot="a", esp="", stem=""), source.device)
 
 
