@@ -223,23 +223,35 @@ class VirtualMachine:
         end = self.wait_for(MENU, timeout_s)
         return self.output[start : end.start()]
 
+    def pause(self) -> None:
+        """Let time stand still, until the end or until a copy goes on from a moment that is saved now.
+
+        Raises:
+            ApplianceError: qemu did not do so.
+        """
+        self._order("stop")
+
     def save(self, name: str) -> None:
         """Keep this moment, memory included, in the layer above the disk, from where a copy of it may go on.
 
         Raises:
             ApplianceError: qemu did not do so.
         """
+        self._order(f"savevm {name}")
+
+    def _order(self, line: str) -> None:
+        """Type a line on qemu's own command line."""
         with socket.socket(socket.AF_UNIX) as channel:
             channel.settimeout(SAVE_S)
             channel.connect(os.fspath(monitor_path(self.hardware)))
             said = b""
-            for line in ("", f"savevm {name}\n"):
-                channel.sendall(line.encode())
+            for text in ("", f"{line}\n"):
+                channel.sendall(text.encode())
                 while not said.endswith(MONITOR_PROMPT):
                     said += channel.recv(65536)
                 said, answer = b"", said
         if b"rror" in answer:
-            raise ApplianceError(f"qemu did not save: {complaint(answer)}", hint="Is there room for the memory?")
+            raise ApplianceError(f"qemu refuses `{line}`: {complaint(answer)}", hint="Is there room for the memory?")
 
     def reach_menu(self, timeout_s: float) -> None:
         """Press Enter until the menu of the console answers.
