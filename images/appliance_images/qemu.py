@@ -62,6 +62,8 @@ class Hardware:
     """A disk of an earlier machine that goes on; else a fresh layer above `disk`."""
     snapshot: str = ""
     """A moment of that earlier machine, of `VirtualMachine.save`, from which it goes on; else it boots."""
+    is_held: bool = False
+    """It waits for `VirtualMachine.go_on`, for instance until another one can go on in the same moment."""
 
 
 def command(hardware: Hardware) -> list[str]:
@@ -92,6 +94,8 @@ def command(hardware: Hardware) -> list[str]:
         argv += ["-netdev", netdev, "-device", f"{card},romfile="]
     if hardware.snapshot:
         argv += ["-loadvm", hardware.snapshot]
+    if hardware.is_held:
+        argv += ["-S"]
     if hardware.config is not None:
         argv += ["-fw_cfg", f"name={FW_CFG},file={hardware.config}"]
     return argv
@@ -230,6 +234,14 @@ class VirtualMachine:
             ApplianceError: qemu did not do so.
         """
         self._order("stop")
+
+    def go_on(self) -> None:
+        """End a pause, or begin if the machine was held.
+
+        Raises:
+            ApplianceError: qemu did not do so.
+        """
+        self._order("cont")
 
     def save(self, name: str) -> None:
         """Keep this moment, memory included, in the layer above the disk, from where a copy of it may go on.

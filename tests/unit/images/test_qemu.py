@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -31,6 +32,15 @@ def test_only_what_was_asked_for_is_there() -> None:
     assert ("-fw_cfg", "name=opt/org.appliance/config,file=/c.toml") in given
     assert any("pflash,unit=0" in two and "readonly=on" in two for one, two in given if one == "-drive")
     assert any("file=/d" in two and "readonly=on" in two for one, two in given if one == "-drive")
+
+
+def test_a_saved_machine_goes_on_from_its_moment_and_may_be_held_there() -> None:
+    saved = replace(HARDWARE, overlay=Path("/copy.qcow2"), snapshot="healthy")
+    given = list(pairwise(qemu.command(saved)))
+    assert ("-loadvm", "healthy") in given
+    assert any("file=/copy.qcow2" in two for one, two in given if one == "-drive")
+    assert "-S" not in qemu.command(saved)
+    assert "-S" in qemu.command(replace(saved, is_held=True))
 
 
 def test_the_example_cluster_fits_these_machines() -> None:
