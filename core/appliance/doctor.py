@@ -156,7 +156,8 @@ def core_checks(appliance: ApplianceView) -> list[tuple[str, Check]]:
             [f"{entry.name} ({entry.distribution}): {entry.error}" for entry in appliance.plugins.entries
              if entry.state in SICK_PLUGINS] + [str(failure) for failure in appliance.plugins.failures],
             good="every installed plugin is loaded", bad="plugins that are installed do not run",
-            fix="Fix the plugin's table or its installation; `[plugins] blocked` leaves it out.", health=Health.FAIL,
+            fix="Fix the plugin's table or its installation; `[plugins] blocked` leaves it out from the next start on.",
+            health=Health.FAIL,
         )  # fmt: skip
 
     async def services(_: Probe) -> Finding:
@@ -164,7 +165,8 @@ def core_checks(appliance: ApplianceView) -> list[tuple[str, Check]]:
             [f"{service.name} is {service.state}: {service.error}" for service in appliance.supervisor.services()
              if service.state in SICK_SERVICES],
             good="every service runs", bad="services are down",
-            fix="Look at the node's log and report it to the distribution that `show services` names.",
+            fix="Look at the node's log and report it to the distribution that `show services` names. What is in "
+            "back-off is started again by itself; what has failed, by a restart of the node.",
             health=Health.FAIL,
         )  # fmt: skip
 
@@ -174,7 +176,8 @@ def core_checks(appliance: ApplianceView) -> list[tuple[str, Check]]:
              for queue in appliance.bus.statistics().subscriptions
              if queue.missed or queue.peak > queue.capacity * QUEUE_WARN],
             good="every subscriber keeps up", bad="subscribers of the event bus are behind",
-            fix="See `appliance show bus`; the service that subscribes under this name is too slow.",
+            fix="See `appliance show bus`; the service that subscribes under this name is too slow. It is counted "
+            "until that service is restarted.",
             health=Health.WARN,
         )  # fmt: skip
 

@@ -83,13 +83,15 @@ def wait_for(
         time.sleep(POLL_S)
 
 
-def wait_until(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Polls any condition."""
+def wait_until(
+    condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S, poll_s: float = POLL_S
+) -> None:
+    """Polls any condition; one that costs much less often."""
     deadline = time.monotonic() + deadline_s
     while not (last := condition()):
         if time.monotonic() > deadline:
             raise LabTimeoutError(f"not within {deadline_s:.0f} s: {what}", hint=f"Last seen: {last!r}.")
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
 
 
 def states(status: JsonObject | None) -> dict[str, str]:

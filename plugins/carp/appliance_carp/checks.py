@@ -88,7 +88,6 @@ async def peer_is_ready(probe: Probe) -> Finding:
 REMEDIES = {
     "link": "Check the cable and the switch port of that interface.",
     "maintenance": "'appliance ha maintenance off' when the work is done.",
-    "switchover": "'appliance ha enable' on this node ends the switchover.",
     "send": "Sending failed: check the driver, the link and the firewall's own rules for CARP on that interface.",
     "service": "'appliance show services' says why that service is down.",
     "gateway": "'appliance show gateways' says what its probes meet.",

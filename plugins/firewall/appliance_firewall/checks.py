@@ -27,7 +27,7 @@ from appliance_firewall.resolve import World, lockout_interface, world_of
 
 ANSWER_S = 1.0
 RECENT_S = 600.0
-"""Blocked packets of the other nodes that are older were blocked by an earlier configuration, or are over."""
+"""Blocked packets of the other nodes that are older are over."""
 ENTRIES = 2000
 NAMED_MAX = 5
 """Things of one kind that a finding names."""
@@ -159,8 +159,14 @@ async def nodes_are_not_blocked(config: Config, probe: Probe) -> Finding:
             continue
         networks = _nodes(config, world, link.interface)
         answer = await _log(probe, f"on:{link.interface}", limit=ENTRIES)
-        for entry in answer["entries"] if answer is not None else ():
-            if _is_recent(entry) and entry["action"] != "pass" and _is_from(entry["src"], networks, own):
+        if answer is None:
+            continue
+        for entry in answer["entries"]:
+            if (
+                _is_recent(entry, answer["rules_since"])
+                and entry["action"] != "pass"
+                and _is_from(entry["src"], networks, own)
+            ):
                 blocked[f"{entry['proto']} of {entry['src']} at {link.interface}"] += 1
                 rules[entry["rule"]] += 1
     if not blocked:
@@ -185,8 +191,10 @@ def _nodes(config: Config, world: World, interface: str) -> list[Network]:
     return [address.network for address in world.interfaces[interface].addresses]
 
 
-def _is_recent(entry: dict[str, Any]) -> bool:
-    return time.time() - datetime.fromisoformat(entry["time"]).timestamp() < RECENT_S
+def _is_recent(entry: dict[str, Any], rules_since: str) -> bool:
+    """Whether it is of late, and was blocked by the rules of now."""
+    blocked = datetime.fromisoformat(entry["time"])
+    return time.time() - blocked.timestamp() < RECENT_S and blocked >= datetime.fromisoformat(rules_since)
 
 
 def _is_from(source: str | None, networks: list[Network], own: set[IPv4Address | IPv6Address]) -> bool:

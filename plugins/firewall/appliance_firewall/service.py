@@ -14,7 +14,7 @@ from typing import Any
 import trio
 
 from appliance.errors import ApplianceError
-from appliance.events import Alarm, Count, GetCounters, Health, Request, Status
+from appliance.events import Alarm, Count, GetCounters, Health, Request, RulesetLoaded, Status
 from appliance.net.fastpath import SystemCallError
 from appliance.net.nflog import Logged, PacketLog
 from appliance.plugin.context import Context, NoProvider, ProviderFailed, Started
@@ -56,6 +56,7 @@ async def run(ctx: Context, task_status: Started) -> None:
         recorder.tell()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(recorder.record)
+            nursery.start_soon(recorder.follow)
             task_status.started()
             await ctx.stopping.wait()
             nursery.cancel_scope.cancel(reason=f"{ctx.name} is stopping")
@@ -72,6 +73,7 @@ class Recorder:
     def __init__(self, ctx: Context) -> None:
         self._ctx = ctx
         self._log = blocklog.BlockLog()
+        self._rules_since = time.time()
         self._news = trio.Event()
         self._names = DeviceNames()
         self._tickets = Tickets(burst=EVENTS_BURST, every_s=EVENT_EVERY_S)
@@ -106,6 +108,12 @@ class Recorder:
             self._ctx.publish(status)
 
     # ------------------------------------------------------------------------------------ recording
+
+    async def follow(self) -> None:
+        """Remember since when the rules are those of now: what was blocked before may have been passed since."""
+        with self._ctx.subscribe(RulesetLoaded) as loads:
+            async for _ in loads:
+                self._rules_since = time.time()
 
     async def record(self) -> None:
         """Open the group, record what comes, begin again after a failure."""
@@ -223,6 +231,7 @@ class Recorder:
             "remedy": None if self._alarm is None else self._alarm.fix,
             "recorded": self._log.recorded,
             "suppressed": self._log.suppressed,
+            "rules_since": report.rfc3339(self._rules_since),
             "last_seq": found[-1].seq if len(found) == limit else self._log.recorded,
             "entries": [report.entry(entry) for entry in found],
         }

@@ -80,6 +80,11 @@ class Outbox:
         """Do not wait for more, nor for the time of the next attempt: the node is stopping."""
         self._not_before = now
 
+    def is_reached(self, now: float) -> None:
+        """Something else has arrived there: earlier failures are history, and what waits is tried now."""
+        self.failures, self.last_error = 0, ""
+        self._not_before = now
+
     def next_deadline(self) -> float | None:
         """When `take` has a message; `None`: nothing waits, or one is under way."""
         if not self._queue or self._under_way is not None:

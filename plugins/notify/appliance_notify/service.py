@@ -213,15 +213,17 @@ class Messenger:
         async with trio.open_nursery() as nursery:
             for name, each in self._targets.items():
                 if request.target in (None, name):
-                    nursery.start_soon(self._try, each.target, message, rows)
+                    nursery.start_soon(self._try, each, message, rows)
         return [rows[name] for name in self._targets if name in rows]
 
-    async def _try(self, target: Target, message: Message, rows: dict[str, dict[str, Any]]) -> None:
-        begun, error = trio.current_time(), None
+    async def _try(self, delivery: Delivery, message: Message, rows: dict[str, dict[str, Any]]) -> None:
+        begun, error, target = trio.current_time(), None, delivery.target
         try:
             await deliver(target, message, self._dialer)
         except DeliveryError as failure:
             error = failure.reason
+        else:
+            delivery.is_reached()
         rows[target.name] = {
             "name": target.name,
             "kind": target.kind,

@@ -102,6 +102,13 @@ class Delivery:
         self.outbox.hurry(trio.current_time())
         self.wake()
 
+    def is_reached(self) -> None:
+        """Something else has arrived there."""
+        self.outbox.is_reached(trio.current_time())
+        self._tell()
+        self.judge()
+        self.wake()
+
     async def run(self) -> None:
         """Empty the outbox for ever."""
         with self.scope:

@@ -126,7 +126,6 @@ def reason(name: str, weight: int = 240) -> dict[str, Any]:
     [
         ("link:wan", "cable"),
         ("maintenance", "ha maintenance off"),
-        ("switchover", "ha enable"),
         ("service:pfsync/replicator", "show services"),
         ("gateway:wan_gw", "show gateways"),
         ("dhcp:lan", "show dhcp"),

@@ -21,6 +21,7 @@ from tests.unit.plugins.firewall.fakes import configured
 LOADED = RulesetLoaded(generation=1, rules=12)
 GOOD_LOG: dict[str, Any] = {
     "recording": True, "error": None, "remedy": None, "recorded": 5, "suppressed": 2, "entries": [],
+    "rules_since": "2026-01-01T00:00:00.000Z",
 }  # fmt: skip
 PASS_ALL = '[[rule]]\ninterface = "any"\naction = "pass"\n'
 
@@ -251,6 +252,12 @@ def test_heartbeats_of_the_peer_that_are_blocked_are_told_with_the_rule() -> Non
 )
 def test_other_packets_are_nothing_to_tell(entry: dict[str, Any]) -> None:
     assert found_blocked(blocked(**entry)).health is Health.OK
+
+
+def test_what_earlier_rules_blocked_is_nothing_to_tell() -> None:
+    later = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
+    answer = GOOD_LOG | {"entries": [blocked()], "rules_since": later}
+    assert find("nodes", patient=Patient(answer=answer), cluster=True).health is Health.OK
 
 
 def test_nodes_may_be_named_in_the_table() -> None:

@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from appliance.errors import ApplianceError, UsageError
-from appliance.events import Alarm, Count, GetCounters, Health, Request, Status
+from appliance.events import Alarm, Count, GetCounters, Health, Request, RulesetLoaded, Status
 from appliance.net.fastpath import system_error
 from appliance.plugin import Service, hookimpl
 from appliance.testing.harness import run_service
@@ -154,6 +154,20 @@ def test_a_packet_without_a_time_has_the_one_at_which_it_was_read(
         paper.put(logged(timestamp=0.0))
         await trio.sleep(1)
         assert (await entries(node))[0]["time"] == "2023-11-14T22:13:21.000Z"
+
+    on_a_node(body)
+
+
+def test_it_tells_since_when_the_rules_are_those_of_now(paper: PaperLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_700_000_001.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+
+    async def body(node: RunningNode) -> None:
+        assert (await ask(node))["rules_since"] == "2023-11-14T22:13:21.000Z"
+        now[0] += 60
+        node.publish(RulesetLoaded(generation=2, rules=1))
+        await node.settled()
+        assert (await ask(node))["rules_since"] == "2023-11-14T22:14:21.000Z"
 
     on_a_node(body)
 

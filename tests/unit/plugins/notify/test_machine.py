@@ -126,6 +126,15 @@ def test_a_node_that_stops_does_not_wait() -> None:
     assert outbox.next_deadline() == 10.0
 
 
+def test_what_waits_is_tried_at_once_when_something_else_has_arrived() -> None:
+    outbox = Outbox("fw1", 6)
+    outbox.put(notice("a"), 10.0)
+    assert outbox.take(12.0) is not None
+    outbox.failed("no route", 12.0)
+    outbox.is_reached(13.0)
+    assert (outbox.failures, outbox.last_error, outbox.next_deadline()) == (0, "", 13.0)
+
+
 def test_a_lower_rate_counts_at_once() -> None:
     outbox = Outbox("fw1", 60)
     outbox.change_rate(1)

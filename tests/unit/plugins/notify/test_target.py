@@ -97,6 +97,23 @@ def test_a_server_that_comes_back_gets_everything_once_and_the_alarm_ends(hasty:
     run(main)
 
 
+def test_the_alarm_ends_when_something_else_has_arrived(hasty: None) -> None:
+    async def main() -> None:
+        around = Around()
+        each = around.delivery(free_port())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(each.run)
+            each.put(NOTICE)
+            await eventually(lambda: each.is_failing)
+            nursery.cancel_scope.cancel()
+        each.is_reached()
+        alarms = [event for event in around.published if isinstance(event, Alarm)]
+        assert [alarm.active for alarm in alarms] == [True, False]
+        assert (each.row()["failures"], each.row()["last_error"], each.row()["queued"]) == (0, None, 1)
+
+    run(main)
+
+
 def test_a_target_does_not_hear_of_its_own_failure(hasty: None) -> None:
     each = Around().delivery(1)
     run(lambda: _put(each, "notify/chat"))
