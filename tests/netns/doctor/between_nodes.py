@@ -5,7 +5,7 @@ from __future__ import annotations
 from appliance.lab import Lab, faults
 from appliance.lab.faults import Direction
 from tests.netns.doctor.doing import Fault, advised, as_printed, cause, chain, change, mend, run
-from tests.netns.doctor.examining import Case
+from tests.netns.doctor.examining import Case, doctor
 
 VIRTUAL = "00:00:5e:00:01:01"
 GROUP = "01:00:5e:00:00:12"
@@ -20,6 +20,15 @@ def lose(direction: Direction, match: str) -> Fault:
 def end_software(lab: Lab) -> None:
     """The machine runs on without its appliance."""
     lab.stop("fw2")
+
+
+def is_named_among_the_peers(lab: Lab) -> None:
+    """The command line says why nothing is known of it, and what to do."""
+    status, report = doctor(lab, "fw1", "--peers")
+    (peer,) = report["peers"]
+    assert (status, peer["findings"]) == (1, [])
+    assert "172.16.1.3" in peer["error"]
+    assert peer["remedy"]
 
 
 def start_software(lab: Lab) -> None:
@@ -121,7 +130,7 @@ CASES = (
             "pfsync-peer": "no pfsync peer is heard",
         },
         fault=end_software,
-        remedy=advised("Start the other node", start_software),
+        remedy=advised("Start the other node", is_named_among_the_peers, start_software),
     ),
     Case(
         name="another mask",

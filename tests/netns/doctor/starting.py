@@ -6,7 +6,7 @@ import sys
 
 from appliance.lab import Lab
 from appliance.lab.topology import LAN
-from tests.netns.doctor.doing import Fault, advised, chain, hold, stop
+from tests.netns.doctor.doing import Fault, Remedy, advised, chain, hold, stop
 from tests.netns.doctor.examining import Case
 from tests.netns.doctor.private import METRICS_PORT
 
@@ -107,6 +107,16 @@ def block(lab: Lab) -> None:
         file.write('\n[plugins]\nblocked = ["odd", "broken"]\n')
 
 
+def chain_advised(*remedies: Remedy) -> Remedy:
+    """One after the other."""
+
+    def follow(lab: Lab, fix: str) -> None:
+        for remedy in remedies:
+            remedy(lab, fix)
+
+    return follow
+
+
 CASES = (
     Case(
         name="services that die again and again",
@@ -120,25 +130,23 @@ CASES = (
         remedy=advised("restart the node", stop("killer"), restart),
     ),
     Case(
-        name="plugins that are no good",
+        name="a node that starts badly",
         finds={
             "plugins": "plugins that are installed do not run",
             "services": "services are down",
             "bus": "subscribers of the event bus are behind",
-        },
-        fault=chain(install, restart),
-        remedy=advised("`[plugins] blocked` leaves it out", block, restart),
-    ),
-    Case(
-        name="what it needs is taken or missing when a node starts",
-        finds={
             "firewall-log": "cannot use packet log group",
-            "metrics-listening": "not listening on ",
+            "metrics-listening": f"not listening on http://{ADDRESS}",
             "ssh-reachable": f"not listening on {ADDRESS}",
             "dhcp-kea": "Kea's libraries ",
             "dhcp-service": "lan is down",
         },
-        fault=chain(lambda lab: lab.stop("fw2"), take, starts_with(HIDDEN), lambda lab: lab.start("fw2")),
-        remedy=advised("Another program may have the group", stop("taker"), starts_with(""), restart),
+        fault=chain(lambda lab: lab.stop("fw2"), install, take, starts_with(HIDDEN), lambda lab: lab.start("fw2")),
+        remedy=chain_advised(
+            advised("`[plugins] blocked` leaves it out from the next start on", block),
+            advised("Another program may have the group", stop("taker")),
+            advised("and the port free"),
+            advised("Install the package kea-common", starts_with(""), restart),
+        ),
     ),
 )

@@ -55,17 +55,5 @@ def test_what_is_wrong_is_named_and_gone_when_the_remedy_was_followed(lab: Lab, 
         stop_all(on_a_node.PROGRAMS)
 
 
-def test_an_absent_node_is_named_among_the_peers_with_a_remedy(lab: Lab) -> None:
-    lab.stop("fw2")
-    try:
-        status, report = doctor(lab, "fw1", "--peers")
-        (peer,) = report["peers"]
-        assert (status, peer["findings"]) == (1, [])
-        assert "172.16.1.3" in peer["error"]
-        assert peer["remedy"]
-    finally:
-        lab.start("fw2")
-
-
 def test_all_that_was_mended_is_forgotten(lab: Lab) -> None:
     wait_silent(lab)
