@@ -16,6 +16,8 @@ import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from appliance.errors import ApplianceError
 from appliance_images.lock import Pin, sha256_of
@@ -88,10 +90,17 @@ def download(folder: Path, requirements: Sequence[str], *, with_dependencies: bo
         folder / "none",
     )
     run(*pip, *target, *options, "--constraint", constraints, "--report", report, *requirements)
-    wanted = [item["metadata"] for item in json.loads(report.read_text())["install"]]
+    found = json.loads(report.read_text())["install"]
+    wanted = [item["metadata"] for item in found if not (folder / _file_of(item)).exists()]
     exact = [f"{item['name']}=={item['version']}" for item in wanted]
-    run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *target, *options, "-d", folder, *exact)
-    return sorted(_pin(folder, item["name"], item["version"]) for item in wanted)
+    if exact:
+        run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *target, *options, "-d", folder, *exact)
+    return sorted(_pin(folder, item["metadata"]["name"], item["metadata"]["version"]) for item in found)
+
+
+def _file_of(item: dict[str, Any]) -> str:
+    """Name of the wheel that pip would download, of its installation report."""
+    return unquote(urlsplit(item["download_info"]["url"]).path).rpartition("/")[2]
 
 
 def _pin(folder: Path, name: str, version: str) -> Pin:

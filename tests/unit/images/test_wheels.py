@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import zipfile
 from pathlib import Path
 
@@ -81,3 +82,30 @@ def test_a_wheel_that_changed_is_refused(tmp_path: Path) -> None:
     changed = Pin(name=pin.name, version=pin.version, file=pin.file, sha256="0" * 64)
     with pytest.raises(ApplianceError, match="with the hash that the lock file names"):
         wheels.verify(tmp_path, [changed])
+
+
+def test_a_wheel_that_is_there_already_is_not_downloaded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    downloaded = []
+
+    def pip(*argv: str | Path, **_: object) -> str:
+        """Writes its report as pip does; only `download` makes a file."""
+        words = [str(word) for word in argv]
+        if "--report" in words:
+            found = [
+                {
+                    "metadata": {"name": name, "version": "1+x"},
+                    "download_info": {"url": f"https://pypi/{name}-1%2Bx-any.whl"},
+                }
+                for name in ("one", "two")
+            ]
+            Path(words[words.index("--report") + 1]).write_text(json.dumps({"install": found}))
+        else:
+            downloaded.append(words[-1])
+            (tmp_path / "two-1+x-any.whl").write_bytes(b"two")
+        return ""
+
+    monkeypatch.setattr(wheels, "run", pip)
+    (tmp_path / "one-1+x-any.whl").write_bytes(b"one")
+    for _ in range(2):
+        assert [pin.name for pin in wheels.download(tmp_path, ["one", "two"])] == ["one", "two"]
+    assert downloaded == ["two==1+x"]
