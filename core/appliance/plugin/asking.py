@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
-
-import trio
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from appliance.errors import ApplianceError
-from appliance.events import Request
-from appliance.plugin.context import NoProvider
 
+if TYPE_CHECKING:
+    from appliance.events import Request
+
+# trio is imported where it is used: whoever types a command loads this package, too, and only passes the command on.
 R = TypeVar("R")
 
 
@@ -31,6 +31,10 @@ async def ask(asker: Asker, request: Request[R], *, table: str, within_s: float 
     Raises:
         ApplianceError: Nobody answers, or not in time; with the remedy.
     """
+    import trio
+
+    from appliance.plugin.context import NoProvider
+
     try:
         with trio.fail_after(within_s):
             return await asker.call(request)
@@ -48,6 +52,10 @@ async def ask(asker: Asker, request: Request[R], *, table: str, within_s: float 
 
 async def ask_if_running(asker: Asker, request: Request[R], *, within_s: float = 2.0) -> R | None:
     """As `ask`, for a check: nothing, when nobody answers in time."""
+    import trio
+
+    from appliance.plugin.context import NoProvider
+
     try:
         with trio.fail_after(within_s):
             return await asker.call(request)
