@@ -97,22 +97,22 @@ def wait_gone(lab: Lab, node: str, *checks: str) -> None:
         raise AssertionError(f"{error.message}; they say {told}") from None
 
 
-def wait_silent(lab: Lab, *checks: str) -> None:
-    """Until these checks, or all without any named, are content on both nodes, examined from fw1."""
-    seen: list[Any] = []
+def wait_silent(lab: Lab, node: str) -> Report:
+    """Until all checks of both nodes are content, examined from one; its report."""
+    last: Report = {}
 
     def content() -> bool:
-        status, report = doctor(lab, "fw1", "--peers")
-        named = [sick(each) for each in (report, *report["peers"])]
-        seen[:] = [status, *named, [each["error"] for each in report["peers"]]]
-        if checks:
-            return not any(check in found for found in named for check in checks)
-        return status == 0 and named == [{}, {}]
+        last.clear()
+        status, report = doctor(lab, node, "--peers")
+        last.update(report)
+        return status == 0 and [sick(each) for each in (report, *report["peers"])] == [{}, {}]
 
     try:
         wait_until(content, "both nodes are content", SETTLE_S, POLL_S)
     except LabTimeoutError:
-        raise AssertionError(f"still {seen}") from None
+        told = [(sick(each), each.get("error")) for each in (last, *last.get("peers", ())) if each]
+        raise AssertionError(f"{node} still says {told}") from None
+    return last
 
 
 def begin(lab: Lab, case: Case) -> None:

@@ -6,8 +6,8 @@ from appliance.lab import faults
 from tests.netns.doctor.doing import advised, as_printed, cause, interfere, mend, run, stop
 from tests.netns.doctor.examining import Case
 
-FLUSH, UNRULE = "nft flush ruleset; sleep 0.02", "ip rule del pref 90"
-UNFORWARD = "echo 0 >/proc/sys/net/ipv4/ip_forward"
+FLUSH, UNRULE = "nft flush ruleset; sleep 0.1", "ip rule del pref 90; sleep 0.1"
+UNFORWARD = "echo 0 >/proc/sys/net/ipv4/ip_forward; sleep 0.1"
 PROGRAMS = (FLUSH, UNRULE, UNFORWARD)
 CASES = (
     Case(

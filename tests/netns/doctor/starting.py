@@ -21,7 +21,7 @@ while True:
     for service in ("heartbeat", "replicator", "dhcp-failover/server"):
         with suppress(ApplianceError):  # it has not come back yet
             lab.kill("fw2", service)
-    time.sleep(0.05)
+    time.sleep(0.2)
 """
 ADDRESS = LAN.node4(2).partition("/")[0]
 TAKER = f"""
