@@ -55,4 +55,5 @@ def test_what_is_wrong_is_named_and_gone_when_the_remedy_was_followed(lab: Lab, 
 
 
 def test_all_that_was_mended_is_forgotten(lab: Lab) -> None:
+    between_nodes.sync(lab)  # by itself fw1 may look at the restarted fw2 only in a minute
     wait_silent(lab, "fw1")
