@@ -1,4 +1,4 @@
-"""A stick without configuration: the wizard makes a node of the machine, which moves to its own disk."""
+"""Images without configuration: a stick for hardware asks its questions; a node is made by answering, and moves."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from appliance_images.build import Order, build
 from appliance_images.hub import Hub, Segment
 from appliance_images.qemu import MENU, Hardware, VirtualMachine
 from appliance_images.session import SEGMENTS
+from tests.image.nodes import cards_on
 from tests.meta.source import ROOT
 
 BOOT_S, ANSWER_S = 900, 240
@@ -47,15 +48,25 @@ ANSWERS = (
 
 
 @pytest.fixture(scope="module")
-def stick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """An image for sticks with all bundled plugins, and one of somebody else."""
-    folder = tmp_path_factory.mktemp("stick")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An image for virtual machines, which are quicker, with all bundled plugins and one of somebody else."""
+    folder = tmp_path_factory.mktemp("bare")
     argv = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
     subprocess.run([*argv, str(ROOT / "examples/appliance-plugin-hello")], check=True, timeout=120)
     (wheel,) = folder.glob("*.whl")
-    made = Path(build(Order(output=folder, flavor="usb", plugins=(str(wheel),)), print)["image"])
-    yield made
-    for path in folder.iterdir():
+    yield from built(Order(output=folder, plugins=(str(wheel),)))
+
+
+@pytest.fixture(scope="module")
+def stick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An image for sticks, with all bundled plugins."""
+    yield from built(Order(output=tmp_path_factory.mktemp("stick"), flavor="usb"))
+
+
+def built(order: Order) -> Iterator[Path]:
+    """Its disk, as long as it is needed."""
+    yield Path(build(order, print)["image"])
+    for path in order.output.iterdir():
         path.unlink()
 
 
@@ -95,30 +106,24 @@ def use_the_shell(machine: VirtualMachine) -> None:
 
 
 @pytest.mark.timeout(3000)
-def test_a_bare_machine_becomes_a_node_and_starts_from_its_own_disk(stick: Path, tmp_path: Path) -> None:
-    assert stick.with_suffix(".qcow2").stat().st_size < SIZE_MAX
-    own_disk = tmp_path / "own.raw"
-    with own_disk.open("wb") as file:
+def test_a_bare_machine_becomes_a_node_and_moves_to_another_disk(bare: Path, tmp_path: Path) -> None:
+    other_disk = tmp_path / "other.raw"
+    with other_disk.open("wb") as file:
         file.truncate(1 << 30)
-    with Hub(Segment(tmp_path, name, ("stick", "own")) for name in SEGMENTS) as hub:
-        cards = {
-            each: [hub.segments[name].netdev(each, f"net{card}") for card, name in enumerate(SEGMENTS)]
-            for each in ("stick", "own")
-        }
-        bare = Hardware(
-            disk=stick, folder=tmp_path, name="stick", netdevs=cards["stick"], is_stick=True, targets=[own_disk]
-        )
-        with VirtualMachine(bare) as machine:
+    with Hub(Segment(tmp_path, name, ("bare", "moved")) for name in SEGMENTS) as hub:
+        cards = cards_on(hub, "bare")
+        hardware = Hardware(disk=bare, folder=tmp_path, name="bare", netdevs=cards, targets=[other_disk])
+        with VirtualMachine(hardware) as machine:
             answer_the_wizard(machine)
             wait_for_master(machine)
             use_the_shell(machine)
-            assert "in use" in machine.ask("image install sda", ANSWER_S)
-            machine.send("image install vda")
+            assert "in use" in machine.ask("image install vda", ANSWER_S)
+            machine.send("image install vdb")
             machine.wait_for("Everything on it is lost", ANSWER_S)
-            machine.send("vda")
+            machine.send("vdb")
             machine.wait_for("starts from this disk", ANSWER_S)
-        installed = Hardware(disk=own_disk, folder=tmp_path, name="own", netdevs=cards["own"], uefi=True)
-        with VirtualMachine(installed) as machine:
+        moved = Hardware(disk=other_disk, folder=tmp_path, name="moved", netdevs=cards_on(hub, "moved"), uefi=True)
+        with VirtualMachine(moved) as machine:
             machine.wait_for("node fw1 is up", BOOT_S)
             machine.reach_menu(ANSWER_S)
             wait_for_master(machine)
@@ -126,3 +131,10 @@ def test_a_bare_machine_becomes_a_node_and_starts_from_its_own_disk(stick: Path,
             took = re.search(r"could become MASTER (\d+)\.\d s after", machine.ask("version", ANSWER_S))
             assert took is not None
             assert 0 < int(took[1]) < machine.uptime_s()
+
+
+@pytest.mark.timeout(1200)
+def test_a_stick_starts_under_uefi_and_asks(stick: Path, tmp_path: Path) -> None:
+    assert stick.with_suffix(".qcow2").stat().st_size < SIZE_MAX
+    with VirtualMachine(Hardware(disk=stick, folder=tmp_path, name="stick", is_stick=True, uefi=True)) as machine:
+        machine.wait_for("This machine has no configuration", BOOT_S)
