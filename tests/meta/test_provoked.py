@@ -12,12 +12,11 @@ ELSEWHERE = {
     "clock": "tests/unit/core/test_doctor.py",
     # It tells which rules are off; that is no fault.
     "firewall-schedules": "tests/unit/plugins/firewall/test_checks.py",
-    # The kernels of labs need not be able to aggregate links; the guest's is.
+    # The kernels of labs need not be able to aggregate links; that of the guest is.
     "lagg-members": "tests/guest/lagg/test_service.py",
     "lagg-switches": "tests/guest/lagg/test_neighbours.py",
-    # Its virtual cards all have one speed, and its partner speaks LACP.
-    "lagg-partner": "tests/unit/plugins/lagg/test_checks.py",
-    "lagg-speed": "tests/unit/plugins/lagg/test_checks.py",
+    "lagg-partner": "tests/guest/lagg/test_doctor.py",
+    "lagg-speed": "tests/guest/lagg/test_doctor.py",
 }
 """Checks whose fault a lab cannot have, each with the test that has it."""
 
