@@ -100,6 +100,11 @@ class LoopStalled(Event):
 
     task: str
     stall_s: float
+    """This time."""
+    stalls: int
+    """How often since it was told last, this time included: it is told at most every ten seconds."""
+    total_s: float
+    """How long all of these times together."""
 
 
 @event(retain=SOURCE)

@@ -43,9 +43,10 @@ class StallDetector(trio.abc.Instrument):
         self._clock = clock
         self._step_started = clock()
         self._quiet_until: dict[str, float] = {}
+        self._untold: dict[str, tuple[int, float]] = {}
         self.stalls = 0
         """Steps over the limit, reported or not."""
-        self.worst = LoopStalled(task="", stall_s=0.0)
+        self.worst = LoopStalled(task="", stall_s=0.0, stalls=0, total_s=0.0)
         """The longest one so far."""
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
@@ -59,15 +60,19 @@ class StallDetector(trio.abc.Instrument):
             self._stalled(task.name, took_s)
 
     def _stalled(self, task: str, took_s: float) -> None:
-        event = LoopStalled(task=task, stall_s=took_s)
+        untold, untold_s = self._untold.get(task, (0, 0.0))
+        event = LoopStalled(task=task, stall_s=took_s, stalls=untold + 1, total_s=untold_s + took_s)
         self.stalls += 1
         if took_s > self.worst.stall_s:
             self.worst = event
         now = self._clock()
         if now < self._quiet_until.get(task, now):
+            self._untold[task] = event.stalls, event.total_s
             return
+        self._untold.pop(task, None)
         if len(self._quiet_until) >= TASKS_MAX:
             self._quiet_until.clear()
+            self._untold.clear()
         self._quiet_until[task] = now + REPORT_EVERY_S
         # Publishing is allowed here: it is synchronous and only marks tasks as runnable.
         self._report(event)

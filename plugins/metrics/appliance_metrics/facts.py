@@ -57,9 +57,9 @@ class Facts:
         match event:
             case Retracted(event_type=kind, key=key):
                 self._held.get(kind, {}).pop(tuple(key), None)
-            case LoopStalled(stall_s=stall_s):
-                self._stalls += 1
-                self._stalled_s += stall_s
+            case LoopStalled(stalls=stalls, total_s=total_s):
+                self._stalls += stalls
+                self._stalled_s += total_s
             case RoleChanged(interface=interface, vhid=vhid, role=Role.REMOVED):
                 self._held.get(name_of(RoleChanged), {}).pop((interface, vhid), None)
                 self._changes.pop((interface, str(vhid)), None)

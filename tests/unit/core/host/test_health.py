@@ -76,6 +76,7 @@ def test_a_task_that_holds_the_loop_is_reported_by_name_and_not_too_often() -> N
     run(main)
     assert [report.task for report in reports] == ["pfsync/bulk"]
     assert reports[0].stall_s == pytest.approx(0.25)
+    assert (reports[0].stalls, reports[0].total_s) == (3, pytest.approx(0.75)), "with those that were not told"
     assert detector.stalls == 6
     assert detector.worst.stall_s == pytest.approx(REPORT_EVERY_S)
 

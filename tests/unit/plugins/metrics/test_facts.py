@@ -70,7 +70,7 @@ def test_peers_links_and_the_configuration() -> None:
         LinkChanged(interface="wan", device="eth0", present=True, up=True, mac="", mtu=1500),
         ConfigApplied(revision=3, tables=()),
         ConfigApplied(revision=4, tables=()),
-        LoopStalled(task="x", stall_s=0.5),
+        LoopStalled(task="x", stall_s=0.5, stalls=4, total_s=1.5),
         Status(summary="not counted here"),
     )
     assert (found["ha_peer_alive", "fw2"], found["ha_peer_healthy", "fw2"], found["ha_peer_demotion", "fw2"]) == (
@@ -80,7 +80,7 @@ def test_peers_links_and_the_configuration() -> None:
     )
     assert found["interface_up", "wan", "eth0"] == 1
     assert found["config_revision",] == 4
-    assert (found["loop_stalls_total",], found["loop_stalled_seconds_total",]) == (1, 0.5)
+    assert (found["loop_stalls_total",], found["loop_stalled_seconds_total",]) == (4, 1.5)
 
 
 def test_alarms_are_there_as_long_as_they_are_raised() -> None:
