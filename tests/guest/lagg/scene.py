@@ -18,6 +18,7 @@ from appliance_lagg.plugin import Lagg
 
 Body = Callable[[RunningNode], Awaitable[None]]
 BOTH = ("eth0", "eth1")
+FAR_MODES = {"lacp": "802.3ad lacp_rate fast", "loadbalance": "balance-xor", "roundrobin": "balance-rr"}
 SOON_S = 20.0
 """The virtual machine is slow."""
 
@@ -28,6 +29,18 @@ def two_cables(netlab: Netlab) -> tuple[LabNode, LabNode]:
     for device in ("eth0", "eth1"):
         netlab.connect(fw, far, device)
     return fw, far
+
+
+def far_bond(far: LabNode, protocol: str) -> None:
+    """The other machine aggregates its ends in the same way, made by `ip`."""
+    lines = [
+        "ip link show bond0 >/dev/null 2>&1 && ip link del bond0",
+        "for each in eth0 eth1; do ip link set $each down; done",
+        f"ip link add bond0 type bond mode {FAR_MODES.get(protocol, 'active-backup')} miimon 50",
+        "for each in eth0 eth1; do ip link set $each master bond0; done",
+        "ip link set bond0 up && ip addr add 10.0.0.9/24 dev bond0",
+    ]
+    far.run("sh", "-c", " ; ".join(lines))
 
 
 def two_switches(netlab: Netlab, *machines: LabNode, devices: Sequence[str] = BOTH) -> tuple[LabNode, LabNode]:

@@ -7,10 +7,11 @@ import trio
 
 from appliance.testing import Netlab
 from appliance.testing.node import RunningNode
-from tests.guest.lagg.scene import SOON_S, two_cables, with_service
-from tests.guest.lagg.test_service import BOTH, far_bond
+from tests.guest.lagg.scene import SOON_S, far_bond, two_cables, with_service
 
 pytestmark = pytest.mark.netns
+
+BOTH = ["eth0", "eth1"]
 
 
 async def finds(node: RunningNode, check: str, what: str) -> None:

@@ -12,13 +12,23 @@ from appliance.testing import LabNode, Netlab
 from appliance.testing.node import RunningNode
 from appliance.testing.waiting import eventually
 from appliance_lagg.events import ActiveMemberChanged, MemberDown, MemberUp, PartnerChanged
-from tests.guest.lagg.scene import SOON_S, bond, members, pinged, power, shown, two_cables, two_switches, with_service
+from tests.guest.lagg.scene import (
+    SOON_S,
+    bond,
+    far_bond,
+    members,
+    pinged,
+    power,
+    shown,
+    two_cables,
+    two_switches,
+    with_service,
+)
 
 pytestmark = pytest.mark.netns
 
 BOTH = ["eth0", "eth1"]
 FAILOVER = {"members": BOTH, "protocol": "failover"}
-FAR_MODES = {"lacp": "802.3ad lacp_rate fast", "loadbalance": "balance-xor", "roundrobin": "balance-rr"}
 KERNEL_MODES = {
     "lacp": "802.3ad",
     "loadbalance": "balance-xor",
@@ -31,18 +41,6 @@ KERNEL_MODES = {
 def is_active(node: RunningNode, member: str) -> bool:
     """Whether this member carries the traffic, as far as has been told."""
     return node.retained(ActiveMemberChanged)[-1].member == member
-
-
-def far_bond(far: LabNode, protocol: str) -> None:
-    """The other machine aggregates its ends in the same way, made by `ip`."""
-    lines = [
-        "ip link show bond0 >/dev/null 2>&1 && ip link del bond0",
-        "for each in eth0 eth1; do ip link set $each down; done",
-        f"ip link add bond0 type bond mode {FAR_MODES.get(protocol, 'active-backup')} miimon 50",
-        "for each in eth0 eth1; do ip link set $each master bond0; done",
-        "ip link set bond0 up && ip addr add 10.0.0.9/24 dev bond0",
-    ]
-    far.run("sh", "-c", " ; ".join(lines))
 
 
 def test_every_protocol_carries_traffic_and_keeps_the_device_when_it_changes(netlab: Netlab) -> None:
