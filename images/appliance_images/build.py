@@ -65,12 +65,15 @@ def build(order: Order, say: Say) -> dict[str, Any]:
         sites = [rootfs.site_of(order.cache, pinned, python), site_folder(work, plan, extra)]
         rootfs.compile_all(python, work, f"/{system.SITE}")
         whole(plan, sites)
+        modules = rootfs.archive_modules(python, sites, work / "modules")
         stem = order.output / f"appliance-{wheels.own_version()}-{flavor.name}"
         progress("system slot")
         slot = work / "slot.squashfs"
         public = signing.public_text(key) if key else ""
         with tarfile.open(parts.base) as archive:
-            made = system.system_tree(plan, pinned, archive, parts=parts, sites=sites, public_keys=public)
+            made = system.system_tree(
+                plan, pinned, archive, parts=parts, sites=sites, modules=modules, public_keys=public
+            )
             about = json.loads(made.data(system.MANIFEST))
             sbom = made.data(system.SBOM)
             slotfile.write(made, slot, flavor=flavor, shared=system.MANIFEST, mtime=pinned.date)

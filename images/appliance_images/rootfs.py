@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.errors import ApplianceError
@@ -109,12 +110,47 @@ def site_of(cache: Path, lock: Lock, python: Path) -> Path:
 
 def compile_all(python: Path, root: Path, *folders: str) -> None:
     """Compile the Python files in these folders of `root` with the interpreter of the image."""
+    options: list[str | Path] = ["-q", "-j", "1", "--invalidation-mode", "unchecked-hash", "-s", root, "-p", "/"]
+    places = [root / folder.lstrip("/") for folder in folders]
+    interpret(python, "compileall", *options, *places)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleArchive:
+    """What modules are imported from (`appliance_images.imports`)."""
+
+    file: Path
+    instead_of: tuple[str, ...]
+    """Paths of the compiled files that are in it, and need not be in the image, too."""
+
+
+def archive_modules(python: Path, sites: Sequence[Path], file: Path) -> ModuleArchive:
+    """Make the archive of the modules in these folders of packages and in the library of the image.
+
+    Raises:
+        ApplianceError: It cannot be made.
+    """
+    folders = [(python / PYTHON, PYTHON), (python / "usr/lib/python3", "usr/lib/python3")]
+    folders += [(site, SITE) for site in sites]
+    mapping = [f"{folder}=/{place}" for folder, place in folders]
+    paths = [*sites, python / "usr/lib/python3/dist-packages"]
+    said = interpret(python, "appliance_images.imports.record", file, *mapping, paths=paths)
+    return ModuleArchive(file=file, instead_of=tuple(line.lstrip("/") for line in said.splitlines()))
+
+
+def interpret(python: Path, module: str, *argv: str | Path, paths: Sequence[Path] = ()) -> str:
+    """Run a module with the interpreter of the image; what it prints.
+
+    Raises:
+        ApplianceError: It failed.
+    """
     libraries = python / "usr/lib/x86_64-linux-gnu"
     loader = libraries / "ld-linux-x86-64.so.2"
     program = python / "usr/bin/python3.11"
-    interpreter: list[str | Path] = [loader, "--library-path", libraries, program, "-S", "-B"]
-    options: list[str | Path] = ["-m", "compileall", "-q", "-j", "1", "--invalidation-mode", "unchecked-hash"]
-    options += ["-s", root, "-p", "/"]
-    places = [root / folder.lstrip("/") for folder in folders]
-    env = {"PYTHONHOME": str(python / "usr"), "PYTHONHASHSEED": "0", "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": ""}
-    run(*interpreter, *options, *places, env=env)
+    env = {
+        "PYTHONHOME": str(python / "usr"),
+        "PYTHONHASHSEED": "0",
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
+    return run(loader, "--library-path", libraries, program, "-S", "-B", "-m", module, *argv, env=env)

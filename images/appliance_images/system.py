@@ -16,6 +16,12 @@ from appliance_images.recipe import Recipe
 from appliance_images.tree import Tree
 
 SITE = rootfs.SITE
+MODULES = "usr/lib/appliance/modules"
+SITE_HOOK = f"""\
+/{SITE}
+import appliance_images.imports.finder as finder; finder.use("/{MODULES}")
+"""
+"""Python's `site` reads it in each process, and runs the second line."""
 MANIFEST, SBOM = "usr/lib/appliance/manifest.json", "usr/lib/appliance/sbom.json"
 EXECUTABLE = r"^usr/bin/|^usr/lib/appliance/[a-z]+$"
 UNITS = "etc/systemd/system"
@@ -58,9 +64,16 @@ class Parts:
 
 
 def system_tree(
-    recipe: Recipe, lock: Lock, base: tarfile.TarFile, *, parts: Parts, sites: Sequence[Path], public_keys: str
+    recipe: Recipe,
+    lock: Lock,
+    base: tarfile.TarFile,
+    *,
+    parts: Parts,
+    sites: Sequence[Path],
+    modules: rootfs.ModuleArchive,
+    public_keys: str,
 ) -> Tree:
-    """All files of a slot; `sites` are folders of Python packages, `base` the opened archive."""
+    """All files of a slot; `sites` are folders of Python packages, `modules` an archive of them, `base` is open."""
     tree = Tree(lock.date)
     copyrights = _copyrights(base)
     for path in parts.firmware.glob("usr/share/doc/*/copyright"):
@@ -72,7 +85,10 @@ def system_tree(
     tree.add_tree(parts.firmware / "usr/lib/firmware", "usr/lib/firmware", executable="^$")
     for site in sites:
         tree.add_tree(site, SITE, executable="^$")
-    tree.add_file("usr/lib/python3/dist-packages/appliance.pth", f"/{SITE}\n".encode())
+    tree.add_file("usr/lib/python3/dist-packages/appliance.pth", SITE_HOOK.encode())
+    tree.add_file(MODULES, modules.file)
+    for compiled in modules.instead_of:
+        tree.drop(compiled)
     tree.add_tree(Path(__file__).parent / "overlay", "", executable=EXECUTABLE)
     _add_parts(tree, recipe)
     _add_system(tree, recipe)

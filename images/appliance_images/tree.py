@@ -82,6 +82,10 @@ class Tree:
                     may_run = bool(file.stat().st_mode & stat.S_IXUSR) if runs is None else bool(runs.search(inside))
                     self.add_file(inside, file, 0o755 if may_run else 0o644)
 
+    def drop(self, path: str) -> None:
+        """Take a file out."""
+        del self._members[path]
+
     def split(self, folder: str) -> Tree:
         """Take what is in a folder out of this tree, as a tree of its own; the folder itself stays in both."""
         other = Tree(self._mtime)

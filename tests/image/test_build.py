@@ -59,6 +59,15 @@ def test_only_the_chosen_plugins_are_in_it(built: Built, site: set[str]) -> None
 
 
 @pytest.mark.timeout(600)
+def test_compiled_modules_are_in_one_file(site: set[str]) -> None:
+    assert "usr/lib/appliance/modules" in site
+    folder = "usr/lib/appliance/site/appliance"
+    assert f"{folder}/cli.py" in site
+    assert f"{folder}/__pycache__/cli.cpython-311.pyc" not in site
+    assert f"{folder}_images/imports/__pycache__/finder.cpython-311.pyc" in site
+
+
+@pytest.mark.timeout(600)
 def test_nothing_secret_and_nothing_of_this_machine_is_in_it(site: set[str]) -> None:
     assert not [path for path in site if path.startswith("etc/ssh/ssh_host") or path.endswith(".key")]
     assert "usr/bin/dpkg" not in site

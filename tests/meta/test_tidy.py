@@ -46,11 +46,15 @@ CONTAINMENT = {
     "core/appliance/rpc/containment.py",
     "core/appliance/host/plugins.py",
     "core/appliance/host/unit.py",
+    "images/appliance_images/imports/record.py",
 }
 """Where foreign code runs and must not take others down."""
 
 SYNCHRONOUS = "core/appliance/lab/"
 """The lab and its probes are ordinary programs without an event loop; they may sleep."""
+
+IMPORTER = "images/appliance_images/imports/finder.py"
+"""Stands in for `exec` of modules that compile functions."""
 
 MARKS = ("TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK", "NotImplemented" + "Error")
 
@@ -107,6 +111,7 @@ def test_banned_calls_do_not_occur(call: str) -> None:
         for node in ast.walk(parsed(path))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == call
         if not (call == "time.sleep" and short(path).startswith(SYNCHRONOUS))
+        if not (call == "exec" and short(path) == IMPORTER)
     ]
     assert found == [], BANNED[call]
 

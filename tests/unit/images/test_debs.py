@@ -61,7 +61,7 @@ def test_apt_uses_only_the_mirrors_of_this_machine(tmp_path: Path) -> None:
     apt = debs.Apt(tmp_path, "bookworm")
     assert apt.archives == tmp_path / "archives"
     assert (tmp_path / "status").read_text() == ""
-    assert "bookworm-security" in (tmp_path / "etc/sources.list").read_text()
+    assert " bookworm main non-free-firmware\n" in (tmp_path / "etc/sources.list").read_text()
 
 
 def test_the_mirrors_are_those_of_this_machine_but_only_debians() -> None:
