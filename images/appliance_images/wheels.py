@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from appliance.errors import ApplianceError
+from appliance.host.discovery import GROUP, ISOLATED
 from appliance_images.lock import Pin, sha256_of
 from appliance_images.tools import run
 
@@ -156,9 +157,12 @@ def copy_own(site: Path, packages: Sequence[str], plugins: Sequence[str]) -> Non
     info = site / f"{OWN.replace('-', '_')}-{metadata.version}.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {OWN}\nVersion: {metadata.version}\nLicense: MIT\n")
-    points = [point for point in metadata.entry_points if point.group == "appliance.plugins" and point.name in plugins]
-    lines = [f"{point.name} = {point.value}" for point in sorted(points, key=lambda point: point.name)]
-    (info / "entry_points.txt").write_text("[appliance.plugins]\n" + "\n".join(lines) + "\n")
+    lines = []
+    for group in (GROUP, ISOLATED):
+        every = metadata.entry_points.select(group=group)
+        points = [point for point in every if point.name.partition("/")[0] in plugins]
+        lines += [f"[{group}]", *sorted(f"{point.name} = {point.value}" for point in points)]
+    (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
 
 
 def licences(site: Path) -> Iterator[dict[str, str]]:

@@ -32,7 +32,7 @@ HOMES = {
     "pydantic_core": ("core/appliance/config/",),
     "structlog": ("core/appliance/logs.py", "core/appliance/host/isolation.py", "core/appliance/testing/"),
     "tomlkit": ("core/appliance/config/",),
-    "tomli": ("core/appliance/config/",),
+    "tomli": ("core/appliance/config/", "core/appliance/host/spares.py"),
     "prompt_toolkit": ("core/appliance/console/shell/terminal.py", "core/appliance/console/shell/history.py"),
     "pytest": ("core/appliance/testing/",),
     "h11": (

@@ -40,6 +40,13 @@ def test_every_entry_point_loads() -> None:
         run_python(f"from {module} import {name}; {name}()")
 
 
+def test_what_is_loaded_ahead_is_imported_without_the_heavy_packages_of_the_node() -> None:
+    for module in PYPROJECT["project"]["entry-points"]["appliance.isolated"].values():
+        heavy = ("pydantic", "pluggy", "structlog", "tomlkit", "appliance.config")
+        code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
+        assert run_python(code).strip() == "[]", module
+
+
 @pytest.mark.parametrize("package", [CORE, IMAGES, *PLUGINS, *EXAMPLES], ids=lambda path: path.name)
 def test_packages_say_that_they_are_typed(package: Path) -> None:
     assert (package / "py.typed").exists()

@@ -40,6 +40,7 @@ CONTAINMENT = {
     "core/appliance/doctor.py",
     "core/appliance/host/bridge.py",
     "core/appliance/host/failures.py",
+    "core/appliance/host/frames.py",
     "core/appliance/host/hooks.py",
     "core/appliance/host/isolated.py",
     "core/appliance/host/isolation.py",

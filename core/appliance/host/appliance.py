@@ -28,6 +28,7 @@ from appliance.host.discovery import discover
 from appliance.host.editing import EditSessions
 from appliance.host.health import ServiceManager, watch_loop
 from appliance.host.plugins import Plugins
+from appliance.host.processes import kill
 from appliance.host.realtime import keep_heap
 from appliance.host.reload import Reloader
 from appliance.host.sharing import Sharing
@@ -38,6 +39,7 @@ from appliance.metrics import MetricsRegistry
 
 if TYPE_CHECKING:
     from appliance.host.discovery import Found
+    from appliance.host.spares import Spares
     from appliance.plugin import Node
 
 STOP_MAX_S = 60.0
@@ -66,6 +68,7 @@ class Appliance:
         found: Iterable[Found] | None = None,
         text: str | None = None,
         log_level: str = "info",
+        spares: Spares | None = None,
     ) -> None:
         """Prepare a node; nothing is read or opened before `run`.
 
@@ -76,10 +79,12 @@ class Appliance:
             found: The plugins; ``None`` for the installed ones.
             text: Use this instead of the file, and leave the file alone.
             log_level: The least important level that is logged by a node that owns its process.
+            spares: Processes that its isolated services may take; the others are ended when it is up.
         """
         self.config_path = config_path
         self.socket = socket
         self._state_dir, self._found, self._text, self._log_level = state_dir, found, text, log_level
+        self._spares = spares
         self._stop_asked = trio.Event()
         self._stop_reason = ""
         self._failure: str | None = None
@@ -139,6 +144,7 @@ class Appliance:
                         self._manager.ready(f"node {self.node.name} is up")
                         if handle_signals:
                             keep_heap()
+                    await self._end_spares()
                     task_status.started()
                     await self._stop_asked.wait()
                     await self._stop()
@@ -163,7 +169,9 @@ class Appliance:
         self.metrics = MetricsRegistry()
         self.plugins = Plugins(self._found if self._found is not None else discover(), blocked=plugins.blocked)
         self.node = Config({}, node=node).identity()
-        self.supervisor = Supervisor(self.bus, node=self.node, state_dir=self._state_dir, metrics=self.metrics)
+        self.supervisor = Supervisor(
+            self.bus, node=self.node, state_dir=self._state_dir, metrics=self.metrics, spares=self._spares
+        )
         self.reloader = Reloader(
             bus=self.bus,
             plugins=self.plugins,
@@ -178,6 +186,10 @@ class Appliance:
             log=logs.logger(part="config", node=node.name),
         )
         self.reloader.load_first(text, path=name)
+
+    async def _end_spares(self) -> None:
+        for process in self._spares.give_up() if self._spares is not None else ():
+            await kill(process)
 
     async def _stop(self) -> None:
         """Everything in order, and however it goes the node ends."""

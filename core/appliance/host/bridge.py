@@ -1,8 +1,8 @@
 """The bridge between a node and a service in its own process: the channel and calls over it.
 
-A frame is a 4-byte length and a pickle. Pickle is fine here and nowhere else: both ends are one program
-of one user, parent and child, on a socket pair that nobody else can reach. Both directions use the same
-`Channel`; one stream in order means that a subscription made before ``started()`` also arrives before it.
+A frame is a 4-byte length and a pickle (`frames.encode`). Pickle is fine here and nowhere else: both ends
+are one program of one user, parent and child, on a socket pair that nobody else can reach. Both directions use
+the same `Channel`; one stream in order means that a subscription made before ``started()`` also arrives before it.
 
 Flow control. Events towards the child are sent against credit (`Credit`), so what a slow child has not
 taken waits in its subscription on the real bus and overflows there, by the subscription's own policy.
@@ -16,7 +16,6 @@ from __future__ import annotations
 import itertools
 import pickle
 import socket
-import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -27,12 +26,9 @@ import trio
 
 from appliance.errors import RefusedError
 from appliance.host.failures import portable
-from appliance.host.frames import CancelCall, Frame, Reply
+from appliance.host.frames import FRAME_MAX, HEADER, BridgeError, CancelCall, Frame, Reply, encode
 from appliance.plugin.context import NoProvider
 
-HEADER = struct.Struct("!I")
-FRAME_MAX = 4 << 20
-"""Bytes. The largest honest frame is a configuration; 255 virtual hosts take about 100 kB."""
 BACKLOG_MAX = 8 << 20
 """Bytes waiting because the other process does not read: some 20 000 events, minutes of a busy node."""
 CALLS_MAX = 256
@@ -45,10 +41,6 @@ _READ_SIZE = 1 << 16
 
 cause_now: ContextVar[int | None] = ContextVar("appliance.host.cause", default=None)
 """In the child: `seq` of what the current task is handling. The counterpart of `bus.envelope.handling`."""
-
-
-class BridgeError(Exception):
-    """The other process does not read, or something cannot be sent."""
 
 
 class Channel:
@@ -154,22 +146,6 @@ class Channel:
         frame = cast("Frame", pickle.loads(memoryview(buffer)[HEADER.size : end]))
         del buffer[:end]
         return frame
-
-
-def encode(frame: Frame) -> bytes:
-    """A frame as bytes."""
-    try:
-        body = pickle.dumps(frame, pickle.HIGHEST_PROTOCOL)
-    except Exception as error:
-        raise BridgeError(f"{_content(frame)} cannot cross to another process: {error}") from error
-    if len(body) > FRAME_MAX:
-        raise BridgeError(f"{_content(frame)} is too large to cross to another process: {len(body)} bytes")
-    return HEADER.pack(len(body)) + body
-
-
-def _content(frame: Frame) -> str:
-    value = next((item for item in frame if not isinstance(item, (int, str, type(None)))), frame)
-    return type(value).__qualname__
 
 
 class _Waiting:

@@ -7,12 +7,14 @@ itself; ours are classes, and every appliance makes its own instance.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
 GROUP = "appliance.plugins"
+ISOLATED = "appliance.isolated"
+"""What isolated services need first of all: a module under the full name of each, such as ``carp/heartbeat``."""
 OWN = "ha-appliance"
 """Our own distribution: it wins when another one uses the name of a bundled plugin."""
 
@@ -27,21 +29,31 @@ class Found:
     """Imports the plugin's class and makes an instance; may raise anything."""
     error: str | None = None
     """Why it cannot be used although it is installed."""
+    isolated: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Full names of isolated services, and what their processes may load before the plugin itself is imported."""
 
 
 def discover(group: str = GROUP) -> tuple[Found, ...]:
     """Every plugin that is installed, bundled ones first, then by name."""
     found: dict[str, Found] = {}
-    points = sorted(entry_points(group=group), key=lambda point: (_owner(point) != OWN, point.name, _owner(point)))
-    for point in points:
-        owner = _owner(point)
+    every = entry_points()
+    isolated: dict[tuple[str, str], dict[str, str]] = {}
+    for point in every.select(group=ISOLATED):
+        isolated.setdefault((_owner(point), point.name.partition("/")[0]), {})[point.name] = point.value
+    points = [(_owner(point), point) for point in every.select(group=group)]
+    for owner, point in sorted(points, key=lambda item: (item[0] != OWN, item[1].name, item[0])):
         if point.name in found:
             # Kept under a name of its own: it must be seen, and must not replace what it imitates.
             error = f"the name {point.name} belongs to the plugin of {found[point.name].distribution}"
             name = f"{point.name}@{owner}"
             found[name] = Found(name=name, distribution=owner, error=error)
         else:
-            found[point.name] = Found(name=point.name, distribution=owner, factory=_factory(point))
+            found[point.name] = Found(
+                name=point.name,
+                distribution=owner,
+                factory=_factory(point),
+                isolated=isolated.get((owner, point.name), {}),
+            )
     return tuple(found.values())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,13 +13,21 @@ from appliance.plugin.context import Context, Overflow, Started
 from appliance.plugin.contributions import Isolation
 from appliance.plugin.node import Node
 
+HEADER = struct.Struct("!I")
+FRAME_MAX = 4 << 20
+"""Bytes. The largest honest frame is a configuration; 255 virtual hosts take about 100 kB."""
+
+
+class BridgeError(Exception):
+    """The other process does not read, or something cannot be sent."""
+
 
 class Prepare(NamedTuple):
     """First frame to the child: what to import while the service still waits for others."""
 
     sys_path: list[str]
     module: str
-    """Where the service is."""
+    """Where the service is, or what it needs besides."""
 
 
 class Start(NamedTuple):
@@ -202,3 +212,19 @@ class Job(NamedTuple):
     seed: int
     isolation: Isolation
     log: LogSettings
+
+
+def encode(frame: Frame) -> bytes:
+    """A frame as bytes."""
+    try:
+        body = pickle.dumps(frame, pickle.HIGHEST_PROTOCOL)
+    except Exception as error:
+        raise BridgeError(f"{_content(frame)} cannot cross to another process: {error}") from error
+    if len(body) > FRAME_MAX:
+        raise BridgeError(f"{_content(frame)} is too large to cross to another process: {len(body)} bytes")
+    return HEADER.pack(len(body)) + body
+
+
+def _content(frame: Frame) -> str:
+    value = next((item for item in frame if not isinstance(item, (int, str, type(None)))), frame)
+    return type(value).__qualname__

@@ -1,7 +1,7 @@
 """The process of an isolated service: ``python -m appliance.host.isolated <fd> [name]``.
 
-Started by `appliance.host.isolation`, which holds the other end of the socket `fd`. Every module imported
-here is memory and start-up time of each such process: no pydantic, no pluggy, no structlog, no pyroute2.
+Started by `appliance.host.spares`; `appliance.host.isolation` holds the other end of the socket `fd`. Every module
+imported here is memory and start-up time of each such process: no pydantic, no pluggy, no structlog, no pyroute2.
 
 How it ends:
 - The node says so: `Stop` sets `Context.stopping`, later `Cancel` cancels the service.

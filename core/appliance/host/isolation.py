@@ -13,11 +13,10 @@ import pickle
 import signal
 import socket
 import subprocess
-import sys
 from collections import OrderedDict
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import trio
@@ -43,7 +42,6 @@ from appliance.host.frames import (
     Missed,
     Ping,
     Pong,
-    Prepare,
     Published,
     Ready,
     Reload,
@@ -57,10 +55,15 @@ from appliance.host.frames import (
     Unserve,
     Unsubscribe,
 )
+from appliance.host.processes import kill, wait_for
+from appliance.host.spares import Child, Spares, spawn
 from appliance.logs import LEVELS
 from appliance.metrics import MetricsRegistry
 from appliance.plugin.context import Lagged, Started
 from appliance.plugin.contributions import Service
+
+if TYPE_CHECKING:
+    from appliance.host.unit import WantedService
 
 LAST_WORDS_S = 2.0
 """From the cancellation of the service to the end of its process. Last words take 0.5 s by rule."""
@@ -85,64 +88,45 @@ class _Pump:
 class IsolatedRun:
     """One run of an isolated service; call it like `Service.run`."""
 
-    def __init__(self, service: Service, registry: MetricsRegistry) -> None:
-        self._service = service
+    def __init__(self, wanted: WantedService, registry: MetricsRegistry, spares: Spares | None) -> None:
+        self._wanted = wanted
         self._registry = registry
-        self._ours: socket.socket | None = None
-        self._process: trio.Process | None = None
+        self._spares = spares
+        self._child: Child | None = None
 
-    async def prepare(self, name: str) -> None:
-        """Start the process already: it loads its modules while the service waits for others.
+    def prepare(self) -> None:
+        """Start the process already, or take a spare: it loads its modules while the service waits for others.
 
         Whoever prepares a run has to `discard` it in the end.
+
+        Raises:
+            OSError: It cannot be started.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with theirs:
-            try:
-                self._process = await _spawn(theirs, name)
-            except BaseException:
-                ours.close()
-                raise
-        self._ours = ours
-        # Fits into the socket, so nobody has to pump.
-        Channel(ours).send(Prepare([path for path in sys.path if path], self._service.run.__module__))
+        name = self._wanted.name
+        spare = self._spares.take(name) if self._spares is not None else None
+        self._child = spare or spawn(name, self._wanted.service.run.__module__)
 
     async def discard(self) -> None:
         """End what was prepared and never called."""
-        process, self._process = self._process, None
-        if self._ours is not None:
-            self._ours.close()
-        if process is not None:
-            process.kill()
-            with trio.move_on_after(EXIT_S, shield=True):
-                await process.wait()
+        child, self._child = self._child, None
+        if child is not None:
+            child.socket.close()
+            await kill(child.process)
 
     async def __call__(self, ctx: ServiceContext, started: Started) -> None:
         """Start the process, if it was not prepared, and be the service until the process has ended."""
-        job = _job(self._service, ctx)
-        if self._process is None:
-            await self.prepare(ctx.name)
-        process, self._process = self._process, None
-        assert process is not None
-        assert self._ours is not None
-        ctx.pid = process.pid
-        with self._ours:
+        job = _job(self._wanted.service, ctx)
+        if self._child is None:
+            self.prepare()
+        child, self._child = self._child, None
+        assert child is not None
+        ctx.pid = child.process.pid
+        with child.socket:
             try:
-                conversation = _Conversation(ctx, started, self._registry, self._ours)
-                await conversation.run(process, Start(job))
+                conversation = _Conversation(ctx, started, self._registry, child.socket)
+                await conversation.run(child.process, Start(job))
             finally:
                 ctx.pid = None
-
-
-async def _spawn(theirs: socket.socket, name: str) -> trio.Process:
-    fd = theirs.fileno()
-    return await trio.lowlevel.open_process(
-        # The name is for people who read `ps`; -P keeps the working directory out of the import path.
-        [sys.executable, "-P", "-m", "appliance.host.isolated", str(fd), name],
-        stdin=subprocess.DEVNULL,
-        pass_fds=(fd,),  # and all others are closed
-        start_new_session=True,  # Ctrl-C reaches the node only, which then stops its services in order
-    )
 
 
 def _job(service: Service, ctx: ServiceContext) -> bytes:
@@ -192,7 +176,7 @@ class _Conversation:
         self._last: Finished | Crashed | None = None
         self._answered = trio.Event()
 
-    async def run(self, process: trio.Process, start: Start) -> None:
+    async def run(self, process: subprocess.Popen[bytes], start: Start) -> None:
         """Talk until the process has ended; raises what its service raised."""
         try:
             async with trio.open_nursery() as nursery:
@@ -217,7 +201,7 @@ class _Conversation:
             self._shelter.deadline = trio.current_time() + LAST_WORDS_S
             raise
 
-    async def _talk(self, process: trio.Process) -> None:
+    async def _talk(self, process: subprocess.Popen[bytes]) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._channel.pump)
             nursery.start_soon(self._hang_up_after, process)
@@ -234,20 +218,18 @@ class _Conversation:
                 self._asking.close(f"the process of {self._ctx.name} has ended")
             nursery.cancel_scope.cancel(reason="the process has ended")
 
-    async def _reap(self, process: trio.Process) -> None:
+    async def _reap(self, process: subprocess.Popen[bytes]) -> None:
         if self._last is None and process.poll() is None:
             self._channel.send(Cancel("the node gave up on it"))
         with trio.move_on_after(EXIT_S, shield=True):
-            await process.wait()
+            await wait_for(process)
         if process.poll() is None:
             self._ctx.log.warning("service_killed", pid=process.pid, why="it did not end by itself")
-            process.kill()  # only itself: what it has forked to clean up after it still has to do so
-            with trio.move_on_after(EXIT_S, shield=True):
-                await process.wait()
+            await kill(process)  # only itself: what it has forked to clean up after it still has to do so
 
-    async def _hang_up_after(self, process: trio.Process) -> None:
+    async def _hang_up_after(self, process: subprocess.Popen[bytes]) -> None:
         # A process forked by the service (a guard) holds a copy of its socket, so EOF alone would come late or never.
-        await process.wait()
+        await wait_for(process)
         self._channel.hang_up()
 
     async def _forward_stop(self) -> None:

@@ -22,6 +22,7 @@ from appliance.plugin.node import Node
 
 if TYPE_CHECKING:
     from appliance.bus import EventBus
+    from appliance.host.spares import Spares
     from appliance.metrics import MetricsRegistry
 
 
@@ -64,6 +65,7 @@ class Supervisor:
         state_dir: Path,
         metrics: MetricsRegistry,
         seed: int | None = None,
+        spares: Spares | None = None,
     ) -> None:
         self.stop_requested = trio.Event()
         """Set when a service with `CrashPolicy.STOP_NODE` crashed."""
@@ -81,6 +83,7 @@ class Supervisor:
             state_dir=state_dir,
             metrics=metrics,
             seed=seed,
+            spares=spares,
             logger=lambda name: logger(service=name),
             moved=self._something_moved,
             may_start=self._may_start,

@@ -29,6 +29,7 @@ from appliance.plugin.node import Node
 
 if TYPE_CHECKING:
     from appliance.bus import EventBus
+    from appliance.host.spares import Spares
     from appliance.metrics import MetricsRegistry
 
 SOURCE = "supervisor"
@@ -94,6 +95,7 @@ class Surroundings:
     state_dir: Path
     metrics: MetricsRegistry
     seed: int | None
+    spares: Spares | None
     logger: Callable[[str], Logger]
     """Makes the logger of a service by its full name."""
     moved: Callable[[], None]
@@ -297,10 +299,10 @@ class Unit:
         # Imported here, because most nodes of a test and all in-process services do without it.
         from appliance.host.isolation import IsolatedRun
 
-        isolated = IsolatedRun(self.service, self._around.metrics)
+        isolated = IsolatedRun(self.wanted, self._around.metrics, self._around.spares)
         try:
             with suppress(OSError):  # tried again, and told, when the service is to be started
-                await isolated.prepare(self.name)
+                isolated.prepare()
             yield isolated
         finally:
             await isolated.discard()

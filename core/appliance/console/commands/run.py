@@ -31,18 +31,25 @@ def run(config: str, state_dir: str, socket: str | None, log_level: str) -> int:
 
 
 def _run(config: str, state_dir: str, socket: str | None, log_level: str) -> None:
-    # Only this command needs the whole node.
-    import trio
+    from appliance.host.discovery import discover
+    from appliance.host.spares import loading_ahead
 
-    from appliance.host.appliance import Appliance
+    found, path = discover(), Path(config)
+    with loading_ahead(found, path) as spares:
+        # Only this command needs the whole node, and its services load meanwhile.
+        import trio
 
-    appliance = Appliance(
-        config_path=Path(config),
-        state_dir=Path(state_dir),
-        socket=Path(socket or os.environ.get("APPLIANCE_SOCKET") or DEFAULT_SOCKET),
-        log_level=log_level,
-    )
-    trio.run(partial(appliance.run, handle_signals=True))
+        from appliance.host.appliance import Appliance
+
+        appliance = Appliance(
+            config_path=path,
+            state_dir=Path(state_dir),
+            socket=Path(socket or os.environ.get("APPLIANCE_SOCKET") or DEFAULT_SOCKET),
+            found=found,
+            log_level=log_level,
+            spares=spares,
+        )
+        trio.run(partial(appliance.run, handle_signals=True))
 
 
 def version() -> dict[str, Any]:

@@ -10,9 +10,9 @@ import trio
 import trio.testing
 
 from appliance.errors import ConfigError, KernelError
-from appliance.host.bridge import BACKLOG_MAX, CALLS_MAX, FRAME_MAX, HEADER, Answering, Asking, BridgeError, Channel
+from appliance.host.bridge import BACKLOG_MAX, CALLS_MAX, Answering, Asking, Channel
 from appliance.host.failures import RemoteError, one_line, portable
-from appliance.host.frames import CancelCall, Reload, Reply, Stop
+from appliance.host.frames import FRAME_MAX, HEADER, BridgeError, CancelCall, Reload, Reply, Stop
 from appliance.plugin.context import NoProvider
 
 

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from appliance.host.discovery import discover
+from appliance.host.discovery import ISOLATED, discover
 
 GROUP = "appliance.test_discovery"
 
 
-def install(directory: Path, distribution: str, points: str) -> None:
+def install(directory: Path, distribution: str, points: str, isolated: str = "") -> None:
     """What an installer leaves behind of a distribution."""
     info = directory / f"{distribution.replace('-', '_')}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{GROUP}]\n{points}\n")
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\n{points}\n[{ISOLATED}]\n{isolated}\n")
 
 
 def test_plugins_are_found_with_their_distribution_and_imported_on_demand(
@@ -52,6 +52,19 @@ def test_a_bundled_plugin_cannot_be_replaced_by_another_distribution(
         ("carp@aaa-evil", "aaa-evil", "the name carp belongs to the plugin of ha-appliance"),
         ("zeta", "aaa-evil", None),
         ("zeta@bbb-other", "bbb-other", "the name zeta belongs to the plugin of aaa-evil"),
+    ]
+
+
+def test_what_a_plugin_wants_to_be_loaded_ahead_is_declared_by_its_own_distribution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    install(tmp_path, "aaa-other", "", isolated="hello/it = other.service")
+    isolated = "hello/it = hello.service\nhello/too = hello.more"
+    install(tmp_path, "bbb-hello", "hello = hello:Hello\nplain = hello:Plain", isolated=isolated)
+    assert [(each.name, each.isolated) for each in discover(GROUP)] == [
+        ("hello", {"hello/it": "hello.service", "hello/too": "hello.more"}),
+        ("plain", {}),
     ]
 
 

@@ -99,6 +99,31 @@ def test_no_garbage_is_looked_for_during_a_start_and_it_is_after_one_that_failed
     assert (collecting, gc.isenabled()) == ([False], True)
 
 
+SERVICES = ("carp/heartbeat", "pfsync/replicator", "ssh/console")
+
+
+def processes_that_load(name: str) -> list[str]:
+    own = ["pgrep", "-P", str(os.getpid()), "-f", f"appliance.host.isolated [0-9]+ {name}$"]
+    return subprocess.run(own, capture_output=True, text=True).stdout.split()
+
+
+def test_processes_of_services_load_while_the_node_does_and_end_with_a_start_that_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loading = []
+
+    def begin(_: object) -> None:
+        loading.append({name: len(processes_that_load(name)) for name in SERVICES})
+        raise ApplianceError("it cannot start", hint="x")
+
+    monkeypatch.setattr("trio.run", begin)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    (tmp_path / "a.toml").write_text('[node]\nname = "fw1"\n[carp]\n[pfsync]\n')
+    assert failure(capsys, "-c", str(tmp_path / "a.toml")) == (1, "it cannot start")
+    assert loading == [{"carp/heartbeat": 1, "pfsync/replicator": 1, "ssh/console": 0}]
+    assert [processes_that_load(name) for name in SERVICES] == [[], [], []]
+
+
 def test_the_socket_of_a_killed_node_does_not_keep_the_next_one_out(tmp_path: Path) -> None:
     with running(tmp_path) as node:
         node.kill()
