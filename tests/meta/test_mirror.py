@@ -13,7 +13,7 @@ DRIVEN_BY = {
     # Declarations: what they declare is checked as a whole.
     "core/_version.py": "meta/test_packaging.py",
     "core/events/doctor.py": "unit/core/console/commands/test_show.py",
-    "core/identity/remedy.py": "unit/plugins/carp/test_service.py",
+    "core/identity/remedy.py": "unit/plugins/carp/test_heartbeat.py",
     "core/events/ha.py": "unit/core/events/test_base.py",
     "core/events/link.py": "unit/core/events/test_base.py",
     "core/events/node.py": "unit/core/events/test_base.py",

@@ -74,7 +74,7 @@ def test_plugins_that_were_not_chosen_are_not_there(tmp_path: Path) -> None:
     points = configparser.ConfigParser()
     points.read(tmp_path.glob("*.dist-info/entry_points.txt"))
     assert dict(points["appliance.plugins"]) == {"carp": "appliance_carp.plugin:Carp"}
-    assert dict(points["appliance.isolated"]) == {"carp/heartbeat": "appliance_carp.service"}
+    assert dict(points["appliance.isolated"]) == {"carp/heartbeat": "appliance_carp.heartbeat"}
 
 
 def test_a_wheel_that_changed_is_refused(tmp_path: Path) -> None:

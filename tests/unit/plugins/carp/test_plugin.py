@@ -15,6 +15,7 @@ from appliance.plugin import CrashPolicy, Service
 from appliance.testing import LogicalInterfaces
 from appliance_carp import events, service, settings
 from appliance_carp.config import CarpConfig
+from appliance_carp.heartbeat import LAST_WORDS_S
 from appliance_carp.plugin import Carp
 
 VIP = {"name": "lan", "interface": "lan", "vhid": 1, "addresses": ["192.168.1.1/24"]}
@@ -41,7 +42,7 @@ def test_the_one_service_crosses_to_a_process_of_its_own() -> None:
 def test_it_starts_after_the_interfaces_and_is_restarted_after_a_crash() -> None:
     made = heartbeat()
     assert (made.needs, made.provides, made.on_crash) == ({"interfaces"}, {"roles"}, CrashPolicy.RESTART)
-    assert made.grace_s > service.LAST_WORDS_S, "the last words are spoken before it is cancelled"
+    assert made.grace_s > LAST_WORDS_S, "the last words are spoken before it is cancelled"
 
 
 @pytest.mark.parametrize(("realtime", "expected"), [(True, (50, True)), (False, (None, False))])

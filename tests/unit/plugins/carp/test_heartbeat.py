@@ -18,11 +18,11 @@ from appliance.errors import KernelError
 from appliance.events import Alarm, Demotion, Event, Retracted, Status
 from appliance.identity.remedy import PAIR
 from appliance.net import fastpath, frames
-from appliance_carp import service as module
+from appliance_carp import heartbeat as module
 from appliance_carp.devices import Devices
+from appliance_carp.heartbeat import BEAT_S, DRAIN_MAX, SLACK_S, GateClosedByGuard, HeartbeatService, incarnation
 from appliance_carp.hello import HelloKey
 from appliance_carp.peers import SILENT_S
-from appliance_carp.service import BEAT_S, DRAIN_MAX, SLACK_S, GateClosedByGuard, HeartbeatService, incarnation
 from appliance_carp.vocabulary import State
 from tests.unit.plugins.carp.fakes import LAN, VIPS, Peer, Rig, carp, framed, hellos_in, vip
 
