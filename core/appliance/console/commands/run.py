@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,24 @@ UP_FACTS = Path("/run/appliance-up")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
-def run(config: str, state_dir: str, socket: str | None, log_level: str) -> int:
-    """Run a node until it is told to stop (SIGTERM, SIGINT) or cannot go on."""
+def run(
+    config: str, state_dir: str, socket: str | None, log_level: str, *, prepare: Callable[[], None] | None = None
+) -> int:
+    """Run a node until it is told to stop (SIGTERM, SIGINT) or cannot go on.
+
+    What the system may want to do first, such as waiting, is done by `prepare` when the node is loaded and has not yet
+    read its configuration.
+    """
     # A sixth of a start was spent on looking for garbage among modules, of which there is none; on again once it is up.
     gc.disable()
     try:
-        _run(config, state_dir, socket, log_level)
+        _run(config, state_dir, socket, log_level, prepare)
     finally:
         gc.enable()
     return 0
 
 
-def _run(config: str, state_dir: str, socket: str | None, log_level: str) -> None:
+def _run(config: str, state_dir: str, socket: str | None, log_level: str, prepare: Callable[[], None] | None) -> None:
     from appliance.host.discovery import discover
     from appliance.host.spares import loading_ahead
 
@@ -41,6 +48,8 @@ def _run(config: str, state_dir: str, socket: str | None, log_level: str) -> Non
 
         from appliance.host.appliance import Appliance
 
+        if prepare is not None:
+            prepare()
         appliance = Appliance(
             config_path=path,
             state_dir=Path(state_dir),
