@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import re
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,8 @@ from appliance_images.tools import Progress, Say
 CACHE = Path("/var/cache/ha-appliance/images")
 SUITE = "bookworm"
 CONFIG_FILE = "appliance.toml"
+LEFTOVERS = ("build-*", "base-*", "site-*", "kernel-*", "firmware-*", "python/*.*")
+"""Folders in which something is made before it gets its name; the keys of what is kept have no dot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +121,15 @@ def alone(cache: Path, say: Say) -> Iterator[None]:
         except BlockingIOError:
             say("waiting for another build with this cache")
             fcntl.flock(file, fcntl.LOCK_EX)
+        sweep(cache)
         yield
+
+
+def sweep(cache: Path) -> None:
+    """Remove what builds have left in their cache that were killed; nobody else may be building."""
+    for pattern in LEFTOVERS:
+        for folder in cache.glob(pattern):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def extra_wheels(order: Order, work: Path) -> list[Path]:

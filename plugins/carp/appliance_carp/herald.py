@@ -280,4 +280,4 @@ def say_waiting(waiting: Mapping[str, str]) -> str:
 
 def is_own_reason(name: str) -> bool:
     """Whether a demotion reason is this plugin's own; all others come from other services."""
-    return name.startswith(("link:", "send:")) or name in ("maintenance", "switchover")
+    return name.startswith(("link:", "send:")) or name == "maintenance"

@@ -5,35 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from appliance.errors import RefusedError
-from appliance.plugin import Argument, Command, CommandContext, NoProvider
+from appliance.plugin import Argument, Command, CommandContext, ask
 from appliance_dhcp_failover.events import FindLeases, GetDhcp, ReleaseLease
 
-_NO_SERVICE = "See 'appliance show services' for the error and restart the node."
+TABLE = "dhcp_failover"
+LEASES_S = 5.0
+"""Thousands of leases are a second of work."""
+RELEASE_S = 10.0
+"""Kea and the other node have to agree."""
 
 
 async def show_dhcp(ctx: CommandContext, interface: str | None = None, *, pools: bool = False) -> dict[str, Any]:
     """Pools and leases, or pools only."""
-    try:
-        return await ctx.call(GetDhcp(interface=interface or "", leases=not pools))
-    except NoProvider:
-        raise RefusedError("the DHCP service does not run", hint=_NO_SERVICE) from None
+    return await ask(ctx, GetDhcp(interface=interface or "", leases=not pools), table=TABLE, within_s=LEASES_S)
 
 
 async def find(ctx: CommandContext, text: str) -> dict[str, Any]:
     """Leases with a text in them."""
-    try:
-        return await ctx.call(FindLeases(text=text))
-    except NoProvider:
-        raise RefusedError("the DHCP service does not run", hint=_NO_SERVICE) from None
+    return await ask(ctx, FindLeases(text=text), table=TABLE, within_s=LEASES_S)
 
 
 async def release(ctx: CommandContext, address: str) -> dict[str, Any]:
     """Take a lease from its client."""
-    try:
-        return {"result": await ctx.call(ReleaseLease(address=address))}
-    except NoProvider:
-        raise RefusedError("the DHCP service does not run", hint=_NO_SERVICE) from None
+    return {"result": await ask(ctx, ReleaseLease(address=address), table=TABLE, within_s=RELEASE_S)}
 
 
 def render(data: dict[str, Any]) -> str:

@@ -80,7 +80,6 @@ def test_a_changed_demotion_is_told_to_the_peers_at_once(rig: Rig) -> None:
         ("link:lan", True),
         ("send:wan", True),
         ("maintenance", True),
-        ("switchover", True),
         ("gateway", False),
         ("linked", False),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from appliance.errors import RefusedError
+from appliance.errors import ApplianceError
 from appliance.plugin import NoProvider
 from appliance_dhcp_failover import commands
 from appliance_dhcp_failover.events import FindLeases, GetDhcp, ReleaseLease
@@ -55,7 +55,7 @@ def test_commands_ask_the_service() -> None:
     [(commands.show_dhcp, {}), (commands.find, {"text": "x"}), (commands.release, {"address": "x"})],
 )
 def test_a_service_that_does_not_run_is_said(command: Any, arguments: dict[str, str]) -> None:
-    with pytest.raises(RefusedError, match="the DHCP service does not run"):
+    with pytest.raises(ApplianceError, match=r"the service of \[dhcp_failover\] is not running"):
         run(command, Answers(None), **arguments)
 
 
