@@ -104,8 +104,8 @@ def wheel() -> None:
 
 
 def netns() -> None:
-    """Real kernel, in namespaces of its own; two files at a time, for they wait more than they compute."""
-    pytest("tests/netns", "--timeout", "180", "-n", "2", "--dist", "loadfile")
+    """Real kernel, in namespaces of its own; three files at a time, for they wait more than they compute."""
+    pytest("tests/netns", "--timeout", "180", "-n", "3", "--dist", "loadfile")
 
 
 def guest() -> None:
