@@ -22,6 +22,8 @@ ALIGNMENT = 4096
 """Each file system is filled up to a multiple of it, as tar2sqfs does."""
 BOOT = "boot"
 BOOT_COMPRESSION = "gzip"
+BOOT_BLOCK_BYTES = 1 << 20
+"""Two large files that are read from end to end."""
 
 
 def write(tree: Tree, target: Path, *, flavor: Flavor, shared: str, mtime: int) -> None:
@@ -32,7 +34,7 @@ def write(tree: Tree, target: Path, *, flavor: Flavor, shared: str, mtime: int) 
     """
     early = tree.split(BOOT)
     early.add_file(shared, tree.data(shared))
-    squashfs(early, target, compression=BOOT_COMPRESSION, block_bytes=flavor.block_bytes, mtime=mtime)
+    squashfs(early, target, compression=BOOT_COMPRESSION, block_bytes=BOOT_BLOCK_BYTES, mtime=mtime)
     system = target.with_suffix(".system")
     squashfs(tree, system, compression=flavor.compression, block_bytes=flavor.block_bytes, mtime=mtime)
     with target.open("ab") as slot, system.open("rb") as source:

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from appliance.console.commands.run import run
@@ -24,30 +24,7 @@ LOOK_S = 0.05
 
 def main() -> int:
     """Run the node of this machine."""
-    return run(os.fspath(CONFIG), os.fspath(STATE), None, "info", prepare=prepare)
-
-
-def prepare() -> None:
-    """Load the plugins, then wait for the rest of the system."""
-    load_plugins(CONFIG)
-    wait_for(READY)
-
-
-def load_plugins(config: Path) -> None:
-    """Import the plugins that this configuration does not block; what cannot be imported is told later."""
-    # With the node, of which `run` has started the processes that load beside it.
-    from appliance.config.loader import head, read_file
-    from appliance.errors import ApplianceError
-    from appliance.host.discovery import discover
-
-    try:
-        _, plugins = head(read_file(config), path=os.fspath(config))
-    except ApplianceError:
-        return
-    for found in discover():
-        if found.factory is not None and found.name not in plugins.blocked:
-            with suppress(Exception):
-                found.factory()
+    return run(os.fspath(CONFIG), os.fspath(STATE), None, "info", prepare=partial(wait_for, READY))
 
 
 def wait_for(ready: Path, *, pause: Callable[[float], None] = time.sleep) -> None:

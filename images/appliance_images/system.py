@@ -36,6 +36,7 @@ MASKED = (
     "cryptsetup.target", "veritysetup.target", "integritysetup.target", "sys-kernel-debug.mount",
     "sys-kernel-tracing.mount", "sys-kernel-config.mount", "sys-fs-fuse-connections.mount",
     "proc-sys-fs-binfmt_misc.automount", "dev-hugepages.mount", "dev-mqueue.mount", "kmod-static-nodes.service",
+    "systemd-tmpfiles-setup-dev.service",
     "getty-static.service", "e2scrub_reap.service", "sysstat.service", "nftables.service", "ssh.service", "ssh.socket",
 )  # fmt: skip
 """What systemd would start and an appliance has no use for."""

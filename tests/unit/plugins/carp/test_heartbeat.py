@@ -339,7 +339,7 @@ def test_demotion_of_other_services_is_followed_and_withdrawn(tell: Callable[...
 
 def test_our_own_reasons_do_not_come_back_to_us_over_the_bus(tell: Callable[..., None]) -> None:
     async def story(running: Running) -> None:
-        own = [Demotion(reason=name, weight=240) for name in ("link:lan", "send:wan", "maintenance", "switchover")]
+        own = [Demotion(reason=name, weight=240) for name in ("link:lan", "send:wan", "maintenance")]
         await running.service._demotions(heard(*own, Retracted(event_type="x:Status", key=("gateway",), source="y")))
         assert (running.rig.station.reasons, running.rig.machine.demotion) == ({}, 0)
 
