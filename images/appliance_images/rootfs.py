@@ -134,12 +134,13 @@ def archive_modules(python: Path, sites: Sequence[Path], file: Path) -> ModuleAr
     folders += [(site, SITE) for site in sites]
     mapping = [f"{folder}=/{place}" for folder, place in folders]
     paths = [*sites, python / "usr/lib/python3/dist-packages"]
-    said = interpret(python, "appliance_images.imports.record", file, *mapping, paths=paths)
-    return ModuleArchive(file=file, instead_of=tuple(line.lstrip("/") for line in said.splitlines()))
+    interpret(python, "appliance_images.imports.record", file, *mapping, paths=paths)
+    listing = file.with_name(f"{file.name}.instead").read_text()
+    return ModuleArchive(file=file, instead_of=tuple(line.lstrip("/") for line in listing.splitlines()))
 
 
-def interpret(python: Path, module: str, *argv: str | Path, paths: Sequence[Path] = ()) -> str:
-    """Run a module with the interpreter of the image; what it prints.
+def interpret(python: Path, module: str, *argv: str | Path, paths: Sequence[Path] = ()) -> None:
+    """Run a module with the interpreter of the image.
 
     Raises:
         ApplianceError: It failed.
@@ -153,4 +154,4 @@ def interpret(python: Path, module: str, *argv: str | Path, paths: Sequence[Path
         "PYTHONPATH": os.pathsep.join(map(str, paths)),
         "PYTHONDONTWRITEBYTECODE": "",
     }
-    return run(loader, "--library-path", libraries, program, "-S", "-B", "-m", module, *argv, env=env)
+    run(loader, "--library-path", libraries, program, "-S", "-B", "-m", module, *argv, env=env)

@@ -40,6 +40,7 @@ class Archive:
             ValueError: It is something else, or of another Python.
         """
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._identity = self._identify()
         try:
             head = os.pread(self._file, len(MAGIC) + LENGTH_BYTES, 0)
             if not head.startswith(MAGIC) or len(head) < len(MAGIC) + LENGTH_BYTES:
@@ -57,13 +58,19 @@ class Archive:
         """The code of one place.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: It cannot be read any more: a program may close every file that it does not know.
             ValueError: It is damaged.
         """
+        if self._identify() != self._identity:
+            raise OSError("another file has the number of this one")
         code = marshal.loads(os.pread(self._file, size, self._start + offset))
         if not isinstance(code, CODE):
             raise ValueError("no code")  # noqa: TRY004 - of the file, not of a caller
         return code
+
+    def _identify(self) -> tuple[int, int]:
+        found = os.fstat(self._file)
+        return found.st_dev, found.st_ino
 
 
 def write(path: str, modules: Mapping[str, tuple[str, bool, bytes]], generated: Mapping[str, CodeType]) -> None:

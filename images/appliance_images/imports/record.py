@@ -2,7 +2,7 @@
 
 Runs in the Python of the image while the image is built. It imports the node and everything else of ours, notes what
 that imported and which texts were compiled, and keeps the compiled code of each. FOLDER is a folder of this machine
-whose content is at PATH in the image. Prints the compiled files that the image need not have any more.
+whose content is at PATH in the image. Compiled files that the image need not have any more are named in FILE.instead.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType, ModuleType
 
+INSTEAD = ".instead"
 HEADER_BYTES = 16
 """Of a compiled file (PEP 552)."""
 FIRST = ("appliance.cli", "appliance.console.commands.run", "appliance.host.appliance", "appliance.host.isolated")
@@ -37,19 +38,21 @@ def main(argv: list[str]) -> int:
     for name in [*FIRST, *_plugins(), *_ours()]:
         _imported(name)
     mapping = dict(folder.split("=", 1) for folder in folders)
-    modules = {}
+    modules, instead = {}, []
     for name, module in sys.modules.items():
         if name not in before and (file := _cached(name, module)) and (found := _compiled(module, file, mapping)):
             modules[name] = found
-            sys.stdout.write(f"{_there(file, mapping)}\n")
+            instead.append(f"{_there(file, mapping)}\n")
     archive.write(target, modules, generated)
+    with open(target + INSTEAD, "w", encoding="utf-8") as listing:
+        listing.writelines(instead)
     return 0
 
 
 def _imported(name: str) -> ModuleType | None:
     try:
         return importlib.import_module(name)
-    except Exception:  # noqa: BLE001 - what cannot be imported is imported, or complained of, where it is used
+    except (Exception, SystemExit):  # noqa: BLE001 - what cannot be imported is imported, or complained of, where it is used
         return None
 
 

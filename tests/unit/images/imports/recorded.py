@@ -18,6 +18,8 @@ SOURCES = {
     ),
     "wrong.py": "def fail():\n    raise ValueError('as always')\n",
     "broken.py": "import a_module_that_does_not_exist\n",
+    "quits.py": "raise SystemExit(3)\n",
+    "talks.py": "print('/usr/bin/python3')\n",
     "command.py": "if __name__ == '__main__':\n    print('ran', __spec__.name)\n",
     "text.txt": "a resource",
 }
@@ -29,8 +31,11 @@ class Recorded:
 
     site: Path
     file: Path
-    said: str
-    """What the recording printed."""
+
+    @property
+    def instead_of(self) -> list[Path]:
+        """The compiled files that are in it."""
+        return [Path(line) for line in self.file.with_name("modules.instead").read_text().splitlines()]
 
     def python(self, *argv: str, use: bool = True) -> str:
         """What a Python with the package prints; with the archive unless told otherwise."""
@@ -38,9 +43,9 @@ class Recorded:
         (self.site / "sitecustomize.py").write_text(hook)
         return python(self.site, *argv)
 
-    def again(self, file: Path, place: Path) -> str:
+    def again(self, file: Path, place: Path) -> None:
         """Record the package into another file, as if its folder were at that place of an image."""
-        return python(self.site, "-m", "appliance_images.imports.record", str(file), f"{self.site}={place}")
+        python(self.site, "-m", "appliance_images.imports.record", str(file), f"{self.site}={place}")
 
 
 def python(site: Path, *argv: str) -> str:
@@ -58,5 +63,5 @@ def record(folder: Path) -> Recorded:
     for name, text in SOURCES.items():
         (site / PACKAGE / name).write_text(text)
     compileall.compile_dir(site, quiet=1)
-    said = python(site, "-m", "appliance_images.imports.record", str(file), f"{site}={site}")
-    return Recorded(site=site, file=file, said=said)
+    python(site, "-m", "appliance_images.imports.record", str(file), f"{site}={site}")
+    return Recorded(site=site, file=file)

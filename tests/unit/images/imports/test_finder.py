@@ -6,7 +6,6 @@ import subprocess
 import sys
 from ast import literal_eval
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -34,8 +33,8 @@ def test_modules_come_from_the_archive(recorded: Recorded) -> None:
 
 
 def test_no_compiled_file_is_needed(recorded: Recorded) -> None:
-    for file in recorded.said.split():
-        Path(file).unlink(missing_ok=True)
+    for file in recorded.instead_of:
+        file.unlink(missing_ok=True)
     recorded.python("-B", "-c", LOADER)
     assert not list((recorded.site / PACKAGE / "__pycache__").glob("shapes*"))
 
@@ -86,6 +85,11 @@ def test_a_damaged_place_is_imported_from_its_source(recorded: Recorded) -> None
     )
     recorded.file.write_bytes(data[:start] + b"\0" * size + data[start + size :])
     assert recorded.python("-c", f"{LOADER}; print(m.Point(1))") == "Loader\nPoint(x=1, y=2)\n"
+
+
+def test_a_program_may_close_every_file_and_open_others(recorded: Recorded) -> None:
+    program = "import os; os.closerange(3, 64); files = [os.open('/dev/zero', os.O_RDONLY) for _ in range(8)]\n"
+    assert recorded.python("-c", f"{program}{LOADER}; print(m.Point(1))") == "Loader\nPoint(x=1, y=2)\n"
 
 
 @pytest.mark.parametrize("content", [b"", b"something else", None])
