@@ -7,6 +7,7 @@ and what they say at the end tells it all.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -30,6 +31,7 @@ INTERVAL_S = 0.05
 GIVE_UP_S = 120.0
 """Without an answer: longer than any takeover, and TCP itself would still try."""
 END_S = 60.0
+BEGIN_S = 60.0
 
 
 class Numbers:
@@ -62,9 +64,20 @@ def serve(address: str) -> dict[str, Any]:
     return {"count": numbers.count, "seen": peer[0]}
 
 
+def begin(address: str) -> socket.socket:
+    """Connect, more than once if need be: machines that were restored on a busy one take a while to answer ARP."""
+    end = time.monotonic() + BEGIN_S
+    while True:
+        try:
+            return socket.create_connection((address, PORT), timeout=GIVE_UP_S)
+        except OSError as error:
+            if error.errno != errno.EHOSTUNREACH or time.monotonic() > end:
+                raise
+
+
 def talk(address: str) -> dict[str, Any]:
     """Send until told to end: how many numbers, how many came back, and the longest time without any."""
-    with socket.create_connection((address, PORT), timeout=GIVE_UP_S) as connection:
+    with begin(address) as connection:
         print("connected", flush=True)
         sent, numbers, longest_s = 0, Numbers(), 0.0
         heard, due, watched = time.monotonic(), time.monotonic(), [connection, sys.stdin]

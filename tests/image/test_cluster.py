@@ -30,10 +30,11 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 
 def resume(stack: ExitStack, cluster: Cluster, hub: Hub, folder: Path) -> tuple[VirtualMachine, VirtualMachine]:
-    """Both machines go on in the same moment; their consoles answer when this returns."""
+    """Both machines go on in the same moment; consoles answer, and roles are as they were, when this returns."""
     first, second = restore(stack, cluster, hub, folder)
     for machine in (first, second):
         machine.reach_menu(SETTLE_S)
+    wait_until(lambda: (states(first), states(second)) == ({"MASTER"}, {"BACKUP"}), "the roles are as they were")
     return first, second
 
 
