@@ -114,7 +114,7 @@ def guest() -> None:
 
 def image() -> None:
     """A bootable image: built twice, started under BIOS and UEFI, as a cluster, from a stick, with a broken slot."""
-    # One after the other: beside the build for the stick, two emulated machines are too slow to keep their roles.
+    # One after the other: beside the build for the stick, clients of two emulated machines found no route, 2 runs of 3.
     pytest("tests/image", "--timeout", "600")
 
 

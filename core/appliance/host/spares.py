@@ -24,6 +24,9 @@ import tomli
 from appliance.host.discovery import Found
 from appliance.host.frames import Prepare, encode
 
+LARGE = 1 << 20
+"""Bytes. The node reads its configuration again, so one that takes long to read is not read for a guess."""
+
 
 class Child(NamedTuple):
     """A process that loads a module, or has, and then waits for the service that it is to `Start`."""
@@ -119,6 +122,8 @@ def probable(found: Iterable[Found], config: Path) -> dict[str, str]:
     if not config.is_file():  # a pipe can be read only once
         return {}
     try:
+        if config.stat().st_size > LARGE:
+            return {}
         tables = tomli.loads(config.read_bytes().decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError):  # the node will say what is wrong with it
         return {}

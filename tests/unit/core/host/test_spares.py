@@ -19,7 +19,7 @@ from appliance.config import Model
 from appliance.host.appliance import Appliance
 from appliance.host.discovery import Found
 from appliance.host.plugins import PluginService
-from appliance.host.spares import Spares, loading_ahead, probable
+from appliance.host.spares import LARGE, Spares, loading_ahead, probable
 from appliance.host.supervisor import Supervisor
 from appliance.metrics import MetricsRegistry
 from appliance.plugin import ConfigTable, Isolation, Node, Service, hookimpl
@@ -96,6 +96,12 @@ def test_a_file_that_is_missing_or_no_text_is_left_to_the_node(tmp_path: Path) -
     (tmp_path / "binary").write_bytes(b"[alpha]\n\xff\n")
     assert probable([plugin()], tmp_path / "binary") == {}
     assert probable([plugin()], tmp_path / "none") == {}
+
+
+def test_a_large_configuration_is_read_by_the_node_only(tmp_path: Path) -> None:
+    text = "[alpha]\n" + "# a comment\n" * (LARGE // 12)
+    assert probable([plugin()], configured(tmp_path, text[: LARGE // 2])) == {"alpha/it": "isolated_services"}
+    assert probable([plugin()], configured(tmp_path, text + "#\n")) == {}
 
 
 def test_a_configuration_that_comes_through_a_pipe_is_left_to_the_node(tmp_path: Path) -> None:
